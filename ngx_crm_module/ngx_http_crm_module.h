@@ -1,0 +1,324 @@
+/*
+ * ngx_http_crm_module.h - what the files of the nginx adapter share.
+ *
+ * The adapter lets nginx use the tracker and personalize cores without ever
+ * waiting.  One request context hangs on the main request; per-worker state
+ * hangs on the main configuration, so that nothing lives in statics and two
+ * generations of workers can run side by side during a reload.
+ */
+
+#ifndef NGX_HTTP_CRM_MODULE_H_INCLUDED_
+#define NGX_HTTP_CRM_MODULE_H_INCLUDED_
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "../tracker/tracker.h"
+#include "../personalize/personalize.h"
+
+#pragma GCC visibility push(hidden)
+
+
+typedef struct ngx_http_crm_redis_s    ngx_http_crm_redis_t;
+typedef struct ngx_http_crm_pg_s       ngx_http_crm_pg_t;
+typedef struct ngx_http_crm_zone_s     ngx_http_crm_zone_t;
+typedef struct ngx_http_crm_journals_s ngx_http_crm_journals_t;
+typedef struct ngx_http_crm_export_s   ngx_http_crm_export_t;
+typedef struct ngx_http_crm_site_s     ngx_http_crm_site_t;
+typedef struct ngx_http_crm_lookup_s   ngx_http_crm_lookup_t;
+
+
+/* Counters of all workers, in shared memory; one name and help text each in
+ * ngx_http_crm_status.c. */
+typedef enum {
+    NGX_HTTP_CRM_EVENTS = 0,     /* appended to a journal */
+    NGX_HTTP_CRM_SHED,           /* refused: journal full or record too long */
+    NGX_HTTP_CRM_NS,             /* nanoseconds spent capturing, sampled */
+    NGX_HTTP_CRM_NS_SAMPLES,     /* requests that were sampled */
+    NGX_HTTP_CRM_VISITORS_NEW,   /* cookies made */
+    NGX_HTTP_CRM_COOKIE_BAD,     /* forged, truncated or damaged cookies */
+    NGX_HTTP_CRM_SESSIONS,       /* sessions begun */
+    NGX_HTTP_CRM_INVALID_TEXT,   /* bytes replaced by U+FFFD */
+    NGX_HTTP_CRM_BATCHES,        /* accepted by Redis */
+    NGX_HTTP_CRM_BATCHES_AGAIN,  /* had been accepted before */
+    NGX_HTTP_CRM_REDIS_ERRORS,   /* connections lost, errors, nonsense */
+    NGX_HTTP_CRM_REDIS_REWINDS,  /* Redis had lost data, sent again */
+    NGX_HTTP_CRM_PG_ERRORS,      /* connections lost, errors, time-outs */
+    NGX_HTTP_CRM_ZONE_HITS,      /* visitor state was in the zone */
+    NGX_HTTP_CRM_ZONE_MISSES,    /* it was not */
+    NGX_HTTP_CRM_ZONE_EVICTED,   /* cells given to another visitor */
+    NGX_HTTP_CRM_LOOKUPS,        /* sent to Redis and PostgreSQL */
+    NGX_HTTP_CRM_BUDGET_SPENT,   /* decided without waiting any longer */
+    NGX_HTTP_CRM_DECISIONS,      /* slots asked for */
+    NGX_HTTP_CRM_SLOTS_FILLED,   /* slots whose content left */
+    NGX_HTTP_CRM_SLOTS_UNCLOSED, /* markers without an end, passed unchanged */
+    NGX_HTTP_CRM_SETS,           /* campaign sets compiled */
+    NGX_HTTP_CRM_SETS_REFUSED,   /* campaign sets with a fault */
+    NGX_HTTP_CRM_PROFILES_LARGE, /* profiles too large for a zone cell */
+    NGX_HTTP_CRM_NCOUNTERS
+} ngx_http_crm_counter_e;
+
+typedef struct {
+    ngx_atomic_t value[NGX_HTTP_CRM_NCOUNTERS];
+} ngx_http_crm_counters_t;
+
+
+/* http{} level: what is configured once, and what a worker owns at run time. */
+typedef struct {
+    /* configuration */
+    ngx_path_t     *journal_path;  /* crm_journal; NULL: nothing is captured */
+    size_t          journal_bytes; /* of one ring file */
+    ngx_msec_t      journal_sync;  /* ms between msync; 0: never */
+    ngx_str_t       keys_file;     /* crm_cookie_keys; empty: made by us */
+    ngx_shm_zone_t *counters_zone; /* always there when the module is used */
+    ngx_shm_zone_t *zone;          /* crm_zone; NULL: no visitor state kept */
+    ngx_addr_t     *redis_addr;    /* crm_redis; NULL: events stay here */
+    ngx_str_t       redis_name;    /* for log lines, without password */
+    ngx_str_t       redis_user;
+    ngx_str_t       redis_password;
+    ngx_uint_t      redis_db;
+    ngx_str_t       pg_conninfo; /* crm_postgres, NUL-terminated; or empty */
+    ngx_str_t   campaigns_file;  /* crm_campaigns: a set without PostgreSQL */
+    ngx_array_t sites;           /* of ngx_http_crm_site_t, one per crm_site */
+    ngx_uint_t  used;            /* crm on somewhere */
+
+    /* the worker's own, set in init_process, released in exit_process */
+    tracker_keys_t           keys;     /* read by the master, kept over fork */
+    ngx_http_crm_journals_t *journals; /* NULL: no journal could be had */
+    ngx_http_crm_export_t   *drain;
+    ngx_http_crm_redis_t    *redis; /* one connection, pipelined */
+    ngx_http_crm_pg_t       *pg;
+    ngx_http_crm_counters_t *counters; /* in counters_zone; never NULL then */
+    ngx_log_t               *log;      /* the cycle's */
+} ngx_http_crm_main_conf_t;
+
+/* One crm_site: its campaign set and where that stands. */
+struct ngx_http_crm_site_s {
+    ngx_str_t          name;
+    ngx_uint_t         index; /* in main_conf->sites; part of the zone's key */
+    personalize_set_t *set;   /* NULL: none compiled yet */
+    ngx_uint_t         set_refs;  /* requests that render from `set` */
+    void              *set_state; /* of ngx_http_crm_set.c */
+};
+
+typedef enum {
+    NGX_HTTP_CRM_CAPTURE_OFF = 0,
+    NGX_HTTP_CRM_CAPTURE_HTML, /* text/html answers and named events */
+    NGX_HTTP_CRM_CAPTURE_ALL
+} ngx_http_crm_capture_e;
+
+typedef struct {
+    ngx_http_complex_value_t  name;
+    ngx_array_t               props;  /* of ngx_http_crm_prop_conf_t */
+    ngx_http_complex_value_t *filter; /* if=: skipped when "" or "0" */
+} ngx_http_crm_event_conf_t;
+
+typedef struct {
+    ngx_str_t                key;
+    ngx_http_complex_value_t value;
+} ngx_http_crm_prop_conf_t;
+
+typedef struct {
+    ngx_flag_t           enable;  /* crm */
+    ngx_uint_t           capture; /* crm_capture */
+    ngx_http_crm_site_t *site;    /* crm_site */
+    ngx_str_t            site_name;
+    ngx_str_t            cookie_name;     /* crm_cookie */
+    ngx_str_t            cookie_tail;     /* "; Path=/; Max-Age=…" ready */
+    ngx_uint_t           cookie_secure;   /* 0 off, 1 on, 2 auto: on TLS */
+    time_t               session_timeout; /* seconds */
+    ngx_array_t         *events;          /* of ngx_http_crm_event_conf_t */
+    ngx_flag_t           markers;         /* crm_slot markers */
+    ngx_msec_t           budget;          /* crm_budget, ms per request */
+} ngx_http_crm_loc_conf_t;
+
+
+/* What one main request knows; subrequests reach it through r->main. */
+typedef struct {
+    tracker_visitor_t visitor;
+    uint8_t           sid[TRACKER_UUID_SIZE];
+    ngx_str_t         uid;         /* customer id; empty if unknown */
+    tracker_live_t   *live;        /* copy of the session as of this request */
+    char             *profile;     /* packed blob, copied from the zone */
+    size_t            profile_len; /* bytes */
+
+    ngx_http_crm_site_t   *site;
+    personalize_set_t     *set;    /* held from the first decision on */
+    ngx_http_crm_lookup_t *lookup; /* under way for this request */
+    void                  *offer;  /* of ngx_http_crm_offer.c */
+    void                  *filter; /* of ngx_http_crm_slot_filter.c */
+
+    tracker_shown_t shown[TRACKER_EVENT_SLOTS_MAX]; /* really sent */
+    unsigned        nshown;
+    uint64_t        ns; /* capture time of this request, when sampled */
+
+    unsigned has_visitor : 1; /* visitor and sid are set */
+    unsigned visitor_new : 1; /* no good cookie came */
+    unsigned session_new : 1;
+    unsigned cookie_due : 1; /* something material changed */
+    unsigned cookie_sent : 1;
+    unsigned state_loaded : 1; /* live and profile were asked for */
+    unsigned sampled : 1;
+} ngx_http_crm_ctx_t;
+
+
+extern ngx_module_t ngx_http_crm_module;      /* conf, phases, variables */
+extern ngx_module_t ngx_http_crm_head_module; /* header filter, before gunzip */
+extern ngx_module_t ngx_http_crm_body_module; /* slot filter, after gunzip */
+
+#define ngx_http_crm_count(cmcf, which)                                        \
+    (void) ngx_atomic_fetch_add(&(cmcf)->counters->value[which], 1)
+#define ngx_http_crm_count_by(cmcf, which, n)                                  \
+    (void) ngx_atomic_fetch_add(&(cmcf)->counters->value[which], n)
+
+
+/* ---- ngx_http_crm_visitor.c: cookie in, cookie out ---------------------- */
+
+/* The context of r->main; made, and the cookie read, at first use.  NULL: out
+ * of memory, or crm is off in this location. */
+ngx_http_crm_ctx_t *ngx_http_crm_get_ctx(ngx_http_request_t *r);
+/* Called by the header filter: adds Set-Cookie when due and allowed. */
+ngx_int_t ngx_http_crm_visitor_send(
+    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+/* Takes X-CRM-Identify out of the answer and into the context. */
+void ngx_http_crm_visitor_identify(
+    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+/* Current time in µs from nginx's cached clock plus the cycle's fine clock. */
+uint64_t ngx_http_crm_now_us(void);
+/* n random bytes from a pool refilled by getrandom(2); never blocks. */
+void ngx_http_crm_random(uint8_t *buf, size_t n);
+
+/* ---- ngx_http_crm_event.c: finished request -> event, log phase --------- */
+
+ngx_int_t ngx_http_crm_log_handler(ngx_http_request_t *r);
+
+/* ---- ngx_http_crm_journal.c: this worker's ring files ------------------- */
+
+ngx_int_t ngx_http_crm_journals_init(
+    ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle);
+void ngx_http_crm_journals_exit(ngx_http_crm_main_conf_t *cmcf);
+/* The journal that takes new events, or NULL. */
+tracker_journal_t *ngx_http_crm_journal_current(ngx_http_crm_main_conf_t *cmcf);
+/* All journals this worker holds: its own and those it adopted. */
+tracker_journal_t *ngx_http_crm_journal_nth(
+    ngx_http_crm_main_conf_t *cmcf, ngx_uint_t n);
+
+/* ---- ngx_http_crm_export.c: journal -> Redis, durable positions back ---- */
+
+ngx_int_t ngx_http_crm_export_init(
+    ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle);
+/* Wakes the drain; called after an append, cheap when it is awake. */
+void ngx_http_crm_export_wake(ngx_http_crm_main_conf_t *cmcf);
+/* Queues SET crm:s:… for a session that changed (one per visitor and flush). */
+void ngx_http_crm_export_session(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE]);
+void ngx_http_crm_export_exit(ngx_http_crm_main_conf_t *cmcf);
+
+/* ---- ngx_http_crm_redis.c: one pipelined connection --------------------- */
+
+/* reply NULL: the connection was lost or timed out.  Called exactly once. */
+typedef void (*ngx_http_crm_redis_pt)(void *data, const tracker_reply_t *reply,
+    const tracker_reply_t *elements, unsigned nelements);
+/* Called each time the connection is ready for commands. */
+typedef void (*ngx_http_crm_redis_ready_pt)(void *data);
+
+ngx_int_t ngx_http_crm_redis_init(
+    ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle);
+void ngx_http_crm_redis_on_ready(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_redis_ready_pt ready, void *data);
+/*
+ * Sends a whole command already in RESP (copied).  NGX_OK: the callback will
+ * come.  NGX_DECLINED: not connected, or too much in flight: it will not.
+ */
+ngx_int_t ngx_http_crm_redis_send(ngx_http_crm_main_conf_t *cmcf,
+    const char *command, size_t len, ngx_http_crm_redis_pt done, void *data);
+void      ngx_http_crm_redis_exit(ngx_http_crm_main_conf_t *cmcf);
+
+/* ---- ngx_http_crm_pg.c: libpq on the event loop ------------------------- */
+
+/* text NULL: error, time-out or connection lost.  Called exactly once. */
+typedef void (*ngx_http_crm_pg_pt)(void *data, const char *text, size_t len);
+
+ngx_int_t ngx_http_crm_pg_init(
+    ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle);
+/*
+ * Calls a function of schema edge with text parameters (NULL: SQL null); the
+ * single text it returns goes to the callback.  NGX_DECLINED: not connected or
+ * too many under way, no callback.
+ */
+ngx_int_t ngx_http_crm_pg_call(ngx_http_crm_main_conf_t *cmcf,
+    const char *function, const char *const *params, ngx_uint_t nparams,
+    ngx_http_crm_pg_pt done, void *data);
+void      ngx_http_crm_pg_exit(ngx_http_crm_main_conf_t *cmcf);
+
+/* ---- ngx_http_crm_zone.c: visitor state in shared memory ---------------- */
+
+typedef enum {
+    NGX_HTTP_CRM_ZONE_MISSING = 0,
+    NGX_HTTP_CRM_ZONE_STALE, /* use it, and refresh behind */
+    NGX_HTTP_CRM_ZONE_FRESH
+} ngx_http_crm_zone_e;
+
+char     *ngx_http_crm_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t ngx_http_crm_zone_init(ngx_shm_zone_t *shm_zone, void *data);
+/*
+ * Copies the visitor's state out: live (may be NULL), and the profile blob into
+ * pool memory.  STALE is returned to one caller per second only, which is to
+ * refresh; the others get FRESH.
+ */
+ngx_http_crm_zone_e ngx_http_crm_zone_get(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
+    tracker_live_t *live, ngx_pool_t *pool, ngx_str_t *profile);
+/* Applies one event to the session kept (making the cell if need be), sets
+ * event->seq, and copies the new state to *live when not NULL. */
+void ngx_http_crm_zone_add(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
+    tracker_event_t *event, uint32_t session_started_s, tracker_live_t *live);
+/* Merges what Redis had (live) and PostgreSQL had (profile); NULL: no answer. */
+void ngx_http_crm_zone_put(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
+    const tracker_live_t *live, const ngx_str_t *profile);
+/* NOTIFY: one visitor's profile, or with vid NULL all of the site, is stale. */
+void ngx_http_crm_zone_invalidate(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t *vid);
+void ngx_http_crm_zone_stat(ngx_http_crm_main_conf_t *cmcf, ngx_uint_t *cells,
+    ngx_uint_t *used, size_t *cell_bytes);
+
+/* ---- ngx_http_crm_set.c: campaign sets, compiled per worker ------------- */
+
+ngx_int_t ngx_http_crm_set_init(
+    ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle);
+/* Called by pg.c on each NOTIFY and after each (re)connect (payload empty). */
+void ngx_http_crm_set_notified(
+    ngx_http_crm_main_conf_t *cmcf, const char *channel, const char *payload);
+/* Holds the site's set for this request; NULL when there is none. */
+personalize_set_t *ngx_http_crm_set_hold(
+    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+void ngx_http_crm_set_exit(ngx_http_crm_main_conf_t *cmcf);
+
+/* ---- ngx_http_crm_offer.c: asks personalize, waits at most the budget --- */
+
+/* Preaccess: starts the look-up of an unknown visitor, waits crm_budget. */
+ngx_int_t ngx_http_crm_offer_handler(ngx_http_request_t *r);
+/* Decides one slot.  NGX_DECLINED: keep the default.  NGX_OK: content is in
+ * pool memory and shown tells which; NGX_ERROR: memory. */
+ngx_int_t ngx_http_crm_offer_slot(ngx_http_request_t *r,
+    ngx_http_crm_ctx_t *ctx, personalize_str_t slot, ngx_str_t *content,
+    tracker_shown_t *shown);
+/* $crm_segment: customer.rfm.segment of the profile. */
+ngx_int_t ngx_http_crm_offer_segment(
+    ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+/* Content handler of crm_decide: GET …?slots=a,b */
+ngx_int_t ngx_http_crm_decide_handler(ngx_http_request_t *r);
+
+/* ---- ngx_http_crm_slot_filter.c: head and body filter modules ----------- */
+
+/* ---- ngx_http_crm_status.c: counters for the operator ------------------- */
+
+ngx_int_t ngx_http_crm_status_handler(ngx_http_request_t *r);
+
+
+#pragma GCC visibility pop
+
+#endif /* NGX_HTTP_CRM_MODULE_H_INCLUDED_ */

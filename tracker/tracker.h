@@ -1,0 +1,387 @@
+/*
+ * tracker.h - all that other folders may use of the tracker core.
+ *
+ * The core turns bytes into trusted visitors, sessions and events, and keeps
+ * the events in a memory-mapped journal until PostgreSQL has them.  It knows
+ * no web server, no socket and no clock: time, randomness and bytes come in as
+ * parameters.  Nothing here allocates; what must outlive a call belongs to the
+ * caller.  Every function that can fail returns a tracker_result_e.
+ */
+
+#ifndef TRACKER_H_INCLUDED_
+#define TRACKER_H_INCLUDED_
+
+#include <openssl/sha.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#pragma GCC visibility push(hidden)
+
+
+typedef enum {
+    TRACKER_OK = 0,
+    TRACKER_DECLINED, /* nothing to do, never an error */
+    TRACKER_INVALID,  /* the input is damaged, forged or out of bounds */
+    TRACKER_FULL,     /* no room in the buffer or journal given */
+    TRACKER_AGAIN,    /* the input ends too early: call again with more */
+    TRACKER_BUSY,     /* another process holds it */
+    TRACKER_IO        /* the system refused; errno tells why */
+} tracker_result_e;
+
+/* One short English phrase per result, static, for log lines. */
+const char *tracker_result_text(tracker_result_e rc);
+
+
+typedef struct {
+    const char *data; /* not NUL-terminated; NULL: the value is absent */
+    size_t      len;  /* bytes */
+} tracker_str_t;
+
+
+/* ---- uuid.c: identifiers ------------------------------------------------ */
+
+#define TRACKER_UUID_SIZE 16
+#define TRACKER_UUID_TEXT 36
+
+/* A UUIDv7 (RFC 9562) of ms since 1970 UTC and ten random bytes. */
+void tracker_uuid_v7(
+    uint8_t uuid[TRACKER_UUID_SIZE], uint64_t now_ms, const uint8_t random[10]);
+/* Writes 36 lower-case characters, no NUL. */
+void tracker_uuid_text(
+    char text[TRACKER_UUID_TEXT], const uint8_t uuid[TRACKER_UUID_SIZE]);
+tracker_result_e tracker_uuid_parse(
+    uint8_t uuid[TRACKER_UUID_SIZE], const char *text, size_t len);
+
+
+/* ---- visitor.c: the signed first-party cookie --------------------------- */
+
+/* 48 bytes (32 of state, 16 of MAC) in base64url without padding. */
+#define TRACKER_COOKIE_LEN 64
+#define TRACKER_KEYS_MAX   8
+#define TRACKER_KEY_BYTES  32
+
+typedef struct {
+    SHA256_CTX inner; /* state after the HMAC inner pad, RFC 2104 */
+    SHA256_CTX outer; /* state after the HMAC outer pad */
+    uint8_t    id;    /* 0-255, unique in a key file */
+} tracker_key_t;
+
+typedef struct {
+    tracker_key_t keys[TRACKER_KEYS_MAX]; /* keys[0] signs, all verify */
+    unsigned      nkeys;
+} tracker_keys_t;
+
+typedef enum {
+    TRACKER_VISITOR_RETURNED = 0x01 /* the cookie came back at least once */
+} tracker_visitor_flag_e;
+
+typedef struct {
+    uint8_t  id[TRACKER_UUID_SIZE]; /* UUIDv7 */
+    uint32_t session_started_s;     /* UTC, seconds since 1970 */
+    uint32_t last_seen_s;           /* UTC; as of the last cookie sent */
+    uint16_t session_number;        /* 1 is the first; saturates */
+    uint8_t  flags;                 /* of tracker_visitor_flag_e */
+    uint8_t  key_id;                /* the key that signed it */
+} tracker_visitor_t;
+
+/*
+ * Reads a key file: a line per key, "<id 0-255> <64 hex digits>", "#" starts a
+ * comment, the first key signs.  TRACKER_INVALID sets *line to the bad line
+ * (from 1); a file without a key is invalid at line 0.
+ */
+tracker_result_e tracker_keys_parse(
+    tracker_keys_t *keys, const char *text, size_t len, unsigned *line);
+
+/* A visitor never seen before, in the first session, which starts now. */
+void tracker_visitor_new(
+    tracker_visitor_t *visitor, uint64_t now_ms, const uint8_t random[10]);
+
+/* Signs with keys[0].  Writes TRACKER_COOKIE_LEN characters, no NUL. */
+void tracker_visitor_encode(const tracker_keys_t *keys,
+    const tracker_visitor_t *visitor, char cookie[TRACKER_COOKIE_LEN]);
+
+/*
+ * TRACKER_INVALID: wrong length, alphabet, version, key or MAC, or times later
+ * than now_s + 300.  The MAC is compared in constant time.
+ */
+tracker_result_e tracker_visitor_decode(const tracker_keys_t *keys,
+    const char *cookie, size_t len, uint32_t now_s, tracker_visitor_t *visitor);
+
+
+/* ---- session.c: one visit after another --------------------------------- */
+
+typedef enum {
+    TRACKER_SESSION_SAME = 0x00,    /* goes on, the cookie may stay as it is */
+    TRACKER_SESSION_REFRESH = 0x01, /* goes on, but the cookie grows stale */
+    TRACKER_SESSION_NEW = 0x02      /* silence ended the last one */
+} tracker_session_e;
+
+/*
+ * Moves the visitor to now_s.  A session ends after timeout_s of silence.
+ * last_seen_s is moved (and REFRESH returned) only once it is older than
+ * min(60, timeout_s / 30) seconds, so that few answers carry a cookie.
+ */
+tracker_session_e tracker_session_touch(
+    tracker_visitor_t *visitor, uint32_t now_s, uint32_t timeout_s);
+
+/* A UUIDv7 that depends on visitor and session start alone. */
+void tracker_session_id(
+    uint8_t sid[TRACKER_UUID_SIZE], const tracker_visitor_t *visitor);
+
+
+/* ---- json.c: writing JSON strings and reading top levels ---------------- */
+
+/*
+ * Appends the value as a quoted JSON string that PostgreSQL's jsonb takes:
+ * quotes, backslashes and controls escaped; NUL and bytes that are not UTF-8
+ * become U+FFFD and are added to *replaced (may be NULL).  Returns the new
+ * end, or NULL when it would pass `end`.  Needs at most 2 + 6 * len bytes.
+ */
+char *tracker_json_string(
+    char *p, const char *end, tracker_str_t value, unsigned *replaced);
+
+typedef struct {
+    tracker_str_t key;   /* raw, between the quotes */
+    tracker_str_t value; /* raw JSON text, with quotes if a string */
+    char          type;  /* one of: { [ " 0 t f n */
+} tracker_json_member_t;
+
+/*
+ * Steps through the members of one JSON object, validating it strictly (RFC
+ * 8259, UTF-8, depth <= 32, no NUL escape).  Start with *pos = 0; OK gives a
+ * member and moves *pos, DECLINED is the end of a whole object, INVALID is
+ * anything else.
+ */
+tracker_result_e tracker_json_next(
+    tracker_str_t object, size_t *pos, tracker_json_member_t *member);
+
+/*
+ * The text of a JSON string value (raw, with quotes), unescaped into buf.
+ * FULL when it does not fit; INVALID when it is no string.
+ */
+tracker_result_e tracker_json_text(
+    tracker_str_t value, char *buf, size_t size, size_t *len);
+
+
+/* ---- event.c: one finished request as one JSON object ------------------- */
+
+#define TRACKER_EVENT_PROPS_MAX 32
+#define TRACKER_EVENT_SLOTS_MAX 16
+/* A record is refused beyond this; 8 KB URLs with every byte escaped fit. */
+#define TRACKER_EVENT_MAX 131072 /* bytes */
+
+typedef struct {
+    tracker_str_t key;
+    tracker_str_t value; /* always written as a string */
+} tracker_prop_t;
+
+typedef struct {
+    tracker_str_t slot;
+    tracker_str_t campaign;
+    tracker_str_t variant;
+} tracker_shown_t; /* a decision whose bytes really left */
+
+typedef struct {
+    const uint8_t *id;  /* UUIDv7, never NULL */
+    const uint8_t *vid; /* NULL: unknown */
+    const uint8_t *sid; /* NULL: unknown */
+    tracker_str_t  site;
+    tracker_str_t  type;   /* "page" or "track" */
+    tracker_str_t  name;   /* "Product Viewed", ...; "" for a plain page */
+    tracker_str_t  src;    /* origin | upstream | client | import */
+    tracker_str_t  uid;    /* customer id, absent if unknown */
+    uint64_t       rts_us; /* received, UTC, microseconds since 1970 */
+    uint32_t       sn;     /* session number of the visitor, from 1 */
+    uint32_t       seq;    /* position in the session as this node saw it */
+
+    /* ctx */
+    tracker_str_t ip;
+    tracker_str_t ua;
+    tracker_str_t lang;
+    tracker_str_t ref;
+
+    /* req */
+    tracker_str_t rid; /* the client's X-Request-Id, absent if none */
+    tracker_str_t method;
+    tracker_str_t host;
+    tracker_str_t path;
+    tracker_str_t query;
+    uint32_t      status;
+    uint32_t      duration_ms;
+    uint64_t      bytes; /* sent, headers included */
+
+    const tracker_prop_t  *props;
+    unsigned               nprops;
+    const tracker_shown_t *shown;
+    unsigned               nshown;
+} tracker_event_t;
+
+/* An upper bound of what tracker_event_write needs, in bytes. */
+size_t tracker_event_bound(const tracker_event_t *event);
+
+/*
+ * Writes the event as docs/events.md defines it: one line without a line feed.
+ * Returns its length, or 0 when it would pass size.  *replaced counts bytes
+ * that were not text (may be NULL).
+ */
+size_t tracker_event_write(
+    char *buf, size_t size, const tracker_event_t *event, unsigned *replaced);
+
+
+/* ---- live.c: what the running session has done so far ------------------- */
+
+#define TRACKER_LIVE_ITEMS     8  /* last items viewed, newest first */
+#define TRACKER_LIVE_ITEM_SIZE 32 /* bytes of an item or category id */
+#define TRACKER_LIVE_TEXT_SIZE 64 /* bytes kept of entry and referrer */
+#define TRACKER_LIVE_UID_SIZE  64 /* bytes of a customer id */
+#define TRACKER_LIVE_JSON_MAX  4096
+
+typedef struct {
+    uint64_t last_us;    /* UTC, the newest event */
+    uint32_t started_s;  /* UTC, equals the visitor's session_started_s */
+    uint32_t sn;         /* session number */
+    uint32_t seq;        /* events so far, saturates */
+    uint32_t pages;      /* page events so far, saturates */
+    uint32_t cart_items; /* Product Added less Product Removed, never < 0 */
+    uint32_t orders;     /* Order Completed so far */
+    double   cart_value; /* in the shop's currency, never < 0 */
+    uint8_t  nitems;
+    uint8_t  item_len[TRACKER_LIVE_ITEMS];
+    uint8_t  category_len;
+    uint8_t  entry_len;
+    uint8_t  referrer_len;
+    uint8_t  uid_len; /* 0: not logged in */
+    char     items[TRACKER_LIVE_ITEMS][TRACKER_LIVE_ITEM_SIZE];
+    char     category[TRACKER_LIVE_ITEM_SIZE]; /* of the last item viewed */
+    char     entry[TRACKER_LIVE_TEXT_SIZE];    /* path of the first page */
+    char     referrer[TRACKER_LIVE_TEXT_SIZE]; /* host of the first page's */
+    char     uid[TRACKER_LIVE_UID_SIZE];
+} tracker_live_t; /* plain data: copied as bytes into shared memory */
+
+/*
+ * Adds an event: starts afresh (keeping uid) when the event's session differs,
+ * counts, remembers product_id and category, keeps the cart by quantity and
+ * price, takes a uid.  Sets event->seq to the event's position.
+ */
+void tracker_live_add(
+    tracker_live_t *live, tracker_event_t *event, uint32_t session_started_s);
+
+/* The state as JSON for Redis; returns the length, 0 when size is too small. */
+size_t tracker_live_write(char *buf, size_t size, const tracker_live_t *live);
+
+/* Reads what tracker_live_write wrote; hostile bytes are INVALID. */
+tracker_result_e tracker_live_read(tracker_live_t *live, tracker_str_t json);
+
+/* The newer of both by last_us wins; seq, pages are the larger ones. */
+void tracker_live_merge(tracker_live_t *live, const tracker_live_t *other);
+
+
+/* ---- journal.c: the ring file that survives every kill ------------------ */
+
+#define TRACKER_PRODUCER_TEXT      16 /* hex digits, no NUL */
+#define TRACKER_JOURNAL_SIZE_MIN   (1u << 20)
+#define TRACKER_JOURNAL_RECORD_MAX TRACKER_EVENT_MAX
+
+typedef struct tracker_journal_map_s tracker_journal_map_t;
+
+typedef struct {
+    tracker_journal_map_t *map;  /* header and ring, shared, pre-faulted */
+    size_t                 size; /* bytes of the whole file */
+    int                    fd;   /* holds the flock; -1 when closed */
+} tracker_journal_t;
+
+typedef struct {
+    char     producer[TRACKER_PRODUCER_TEXT];
+    uint64_t written;     /* sequence of the last record appended; 0: none */
+    uint64_t sent;        /* last one accepted by Redis */
+    uint64_t durable;     /* last one committed in PostgreSQL */
+    uint64_t shed;        /* events refused because the ring was full */
+    uint64_t damaged;     /* records that failed their CRC on recovery */
+    uint64_t used_bytes;  /* between the reclaimed end and the written end */
+    uint64_t total_bytes; /* of the ring */
+    uint64_t oldest_us;   /* UTC, when the oldest not durable was appended */
+} tracker_journal_stat_t;
+
+typedef struct {
+    uint64_t      seq;
+    uint64_t      at_us; /* UTC, when it was appended */
+    tracker_str_t data;  /* inside the ring: valid until it is reclaimed */
+} tracker_record_t;
+
+/*
+ * Opens or creates the ring file, takes its flock, maps and pre-faults it and
+ * recovers: whole records are kept, a torn tail is cut, damage is counted.
+ * size is used for a new file only.  producer_seed names a new file's producer.
+ * BUSY: another process holds it.  INVALID: not a journal, or its header is
+ * damaged beyond use (the file is left as it is).  IO: errno.
+ */
+tracker_result_e tracker_journal_open(tracker_journal_t *journal,
+    const char *path, size_t size, const uint8_t producer_seed[8]);
+void             tracker_journal_close(tracker_journal_t *journal);
+
+/*
+ * Append in two steps: reserve gives max bytes to write into, commit publishes
+ * the first len of them (0 gives the room back).  FULL: the ring has no room
+ * even after giving up what Redis has (the caller calls _shed).  No system
+ * call, no lock, no allocation.
+ */
+tracker_result_e tracker_journal_reserve(
+    tracker_journal_t *journal, size_t max, char **data);
+void tracker_journal_commit(
+    tracker_journal_t *journal, size_t len, uint64_t now_us);
+void tracker_journal_shed(tracker_journal_t *journal);
+
+/*
+ * The first record whose sequence is greater than `after` and still in the
+ * ring; DECLINED when there is none.  Reading on from the last record returned
+ * costs O(1).
+ */
+tracker_result_e tracker_journal_next(
+    tracker_journal_t *journal, uint64_t after, tracker_record_t *record);
+
+/* Cursors.  sent may go back (Redis lost data); durable never does. */
+void tracker_journal_set_sent(tracker_journal_t *journal, uint64_t seq);
+void tracker_journal_set_durable(tracker_journal_t *journal, uint64_t seq);
+
+/* Starts writing dirty pages to disk; the interval is the caller's. */
+tracker_result_e tracker_journal_sync(tracker_journal_t *journal);
+
+/* Works on an open journal; tracker_journal_peek on anybody's file. */
+void tracker_journal_stat(
+    const tracker_journal_t *journal, tracker_journal_stat_t *stat);
+tracker_result_e tracker_journal_peek(
+    const char *path, tracker_journal_stat_t *stat);
+
+
+/* ---- resp.c: Redis on the wire (RESP2) ---------------------------------- */
+
+typedef struct {
+    char          type;    /* + - : $ * or N for null */
+    int64_t       integer; /* of ':' and the number of elements of '*' */
+    tracker_str_t text;    /* of + - $; points into the input */
+} tracker_reply_t;
+
+/*
+ * Reads one reply head or scalar at *pos.  An array gives '*' and is followed
+ * by its elements.  AGAIN: incomplete, *pos unchanged.  INVALID: not RESP, or
+ * a length beyond max_bytes.
+ */
+tracker_result_e tracker_resp_next(
+    tracker_str_t input, size_t *pos, size_t max_bytes, tracker_reply_t *reply);
+
+/*
+ * Reads one whole reply of any nesting up to 4: `reply` is its first value and
+ * `elements` up to *nelements scalars of a flat array.  Same results.
+ */
+tracker_result_e tracker_resp_reply(tracker_str_t input, size_t *pos,
+    size_t max_bytes, tracker_reply_t *reply, tracker_reply_t *elements,
+    unsigned *nelements);
+
+/* Appends "*<n>\r\n" or "$<len>\r\n<data>\r\n"; NULL when it passes end. */
+char *tracker_resp_array(char *p, const char *end, unsigned n);
+char *tracker_resp_bulk(char *p, const char *end, tracker_str_t value);
+
+
+#pragma GCC visibility pop
+
+#endif /* TRACKER_H_INCLUDED_ */
