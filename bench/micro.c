@@ -1,0 +1,376 @@
+/*
+ * micro.c - nanoseconds per call of the cores, without a server around them.
+ *
+ * Each row is the median of nine runs of at least 50 ms, with the smallest and
+ * largest beside it.  Input is what the demo's pages look like: a 430-byte
+ * event, a 30 KB page with three markers, sets of 10, 100 and 1,000 campaigns
+ * with five-clause conditions.
+ */
+
+#include "tracker/tracker.h"
+#include "personalize/personalize.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+
+#define RUNS       9
+#define RUN_NS     50000000.0
+#define PAGE_BYTES 30720
+#define SLOT_OPEN  "<!--crm:slot hero-->"
+#define SLOT_CLOSE "<!--/crm:slot-->"
+#define STR(text)                                                              \
+    {                                                                          \
+        text, sizeof(text) - 1                                                 \
+    }
+
+typedef void (*bench_pt)(void *ctx);
+
+typedef struct {
+    tracker_keys_t    keys;
+    tracker_visitor_t visitor;
+    char              cookie[TRACKER_COOKIE_LEN];
+    tracker_event_t   event;
+    tracker_live_t    live;
+    tracker_journal_t journal;
+    char              buf[8192];
+    size_t            event_len;
+    uint64_t          now_us;
+} capture_t;
+
+typedef struct {
+    personalize_set_t    *set;
+    personalize_request_t request;
+    personalize_str_t     slot;
+    char                  blob[1024];
+    size_t                blob_len;
+    size_t                out;
+} decide_t;
+
+typedef struct {
+    char   page[PAGE_BYTES];
+    size_t tokens;
+} scan_t;
+
+
+static double
+now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (double) ts.tv_sec * 1e9 + (double) ts.tv_nsec;
+}
+
+
+static int
+compare(const void *a, const void *b)
+{
+    double x = *(const double *) a;
+    double y = *(const double *) b;
+
+    return (x > y) - (x < y);
+}
+
+
+static void
+measure(const char *name, bench_pt call, void *ctx)
+{
+    double   ns[RUNS], start, spent;
+    unsigned i, n, done;
+
+    n = 1;
+
+    for (;;) {
+        start = now_ns();
+        for (i = 0; i < n; i++) {
+            call(ctx);
+        }
+        if (now_ns() - start > RUN_NS) {
+            break;
+        }
+        n *= 2;
+    }
+
+    for (done = 0; done < RUNS; done++) {
+        start = now_ns();
+        for (i = 0; i < n; i++) {
+            call(ctx);
+        }
+        spent = now_ns() - start;
+        ns[done] = spent / n;
+    }
+
+    qsort(ns, RUNS, sizeof(double), compare);
+    printf("| %-44s | %9.1f | %9.1f | %9.1f |\n", name, ns[RUNS / 2], ns[0],
+        ns[RUNS - 1]);
+}
+
+
+static void
+call_decode(void *ctx)
+{
+    capture_t        *c = ctx;
+    tracker_visitor_t visitor;
+
+    if (tracker_visitor_decode(&c->keys, c->cookie, TRACKER_COOKIE_LEN,
+            c->visitor.last_seen_s, &visitor)
+        != TRACKER_OK)
+    {
+        abort();
+    }
+}
+
+
+static void
+call_encode(void *ctx)
+{
+    capture_t *c = ctx;
+
+    tracker_visitor_encode(&c->keys, &c->visitor, c->cookie);
+}
+
+
+static void
+call_write(void *ctx)
+{
+    capture_t *c = ctx;
+
+    c->event_len = tracker_event_write(c->buf, sizeof(c->buf), &c->event, NULL);
+    if (c->event_len == 0) {
+        abort();
+    }
+}
+
+
+static void
+call_live(void *ctx)
+{
+    capture_t *c = ctx;
+
+    c->event.rts_us++;
+    tracker_live_add(&c->live, &c->event, c->visitor.session_started_s);
+}
+
+
+static void
+call_append(void *ctx)
+{
+    capture_t             *c = ctx;
+    char                  *data;
+    size_t                 len;
+    tracker_journal_stat_t stat;
+
+    if (tracker_journal_reserve(
+            &c->journal, tracker_event_bound(&c->event), &data)
+        != TRACKER_OK)
+    {
+        tracker_journal_stat(&c->journal, &stat);
+        tracker_journal_set_sent(&c->journal, stat.written);
+        tracker_journal_set_durable(&c->journal, stat.written);
+        return;
+    }
+
+    len = tracker_event_write(data, TRACKER_EVENT_MAX, &c->event, NULL);
+    tracker_journal_commit(&c->journal, len, c->now_us++);
+}
+
+
+static void
+bench_capture(void)
+{
+    static const char keys[] =
+        "1 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
+    static const uint8_t        random[10] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+    static const uint8_t        seed[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    static uint8_t              sid[TRACKER_UUID_SIZE];
+    static const tracker_prop_t props[] = {
+        {STR("product_id"), STR("A13")},
+        {STR("category"), STR("trousers")},
+    };
+    static const char ua[] = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/"
+                             "537.36 (KHTML, like Gecko) Chrome/142.0 Safari";
+    static capture_t  c;
+    char              path[] = "/tmp/crm-micro-XXXXXX";
+    unsigned          line;
+    int               fd;
+
+    if (tracker_keys_parse(&c.keys, keys, sizeof(keys) - 1, &line)
+        != TRACKER_OK) {
+        abort();
+    }
+
+    tracker_visitor_new(&c.visitor, 1764000000000, random);
+    tracker_session_id(sid, &c.visitor);
+
+    c.event.id = c.visitor.id;
+    c.event.vid = c.visitor.id;
+    c.event.sid = sid;
+    c.event.site = (tracker_str_t) STR("demo");
+    c.event.type = (tracker_str_t) STR("page");
+    c.event.name = (tracker_str_t) STR("Product Viewed");
+    c.event.src = (tracker_str_t) STR("origin");
+    c.event.ip = (tracker_str_t) STR("192.0.2.17");
+    c.event.ua = (tracker_str_t){ua, sizeof(ua) - 1};
+    c.event.lang = (tracker_str_t) STR("en-GB,en;q=0.9");
+    c.event.ref = (tracker_str_t) STR("https://shop.example/c/trousers.html");
+    c.event.method = (tracker_str_t) STR("GET");
+    c.event.host = (tracker_str_t) STR("shop.example");
+    c.event.path = (tracker_str_t) STR("/p/A13.html");
+    c.event.rts_us = 1764000000123456;
+    c.event.sn = 3;
+    c.event.seq = 7;
+    c.event.status = 200;
+    c.event.bytes = 1290;
+    c.event.props = props;
+    c.event.nprops = 2;
+    c.now_us = c.event.rts_us;
+
+    fd = mkstemp(path);
+    if (fd == -1 || close(fd) != 0 || unlink(path) != 0
+        || tracker_journal_open(&c.journal, path, 64u << 20, seed)
+               != TRACKER_OK)
+    {
+        abort();
+    }
+
+    call_encode(&c);
+    measure("cookie verified (HMAC-SHA256)", call_decode, &c);
+    measure("cookie signed", call_encode, &c);
+    measure("event written as JSON", call_write, &c);
+    measure("session state moved by one event", call_live, &c);
+    measure("event written into the journal, CRC included", call_append, &c);
+    printf("\nbytes of that event: %zu JSON, %zu in the journal\n", c.event_len,
+        (c.event_len + 24 + 7) / 8 * 8);
+
+    tracker_journal_close(&c.journal);
+    unlink(path);
+}
+
+
+static void
+get_attribute(void *ctx, unsigned n, personalize_value_t *value)
+{
+    decide_t *d = ctx;
+
+    personalize_profile_get(
+        d->blob, d->blob_len, personalize_set_attribute(d->set, n), value);
+}
+
+
+static void
+call_decide(void *ctx)
+{
+    decide_t              *d = ctx;
+    personalize_decision_t decision;
+
+    d->out += personalize_decide(d->set, d->slot, &d->request, &decision);
+}
+
+
+static void
+bench_decide(unsigned ncampaigns, const char *name)
+{
+    static const char profile[] =
+        "{\"visitor\":{\"new\":false,\"language\":\"en\"},\"session\":"
+        "{\"pages\":5,\"cart_value\":72.5},\"customer\":{\"rfm\":"
+        "{\"segment\":\"loyal\"}}}";
+    static char json[4 << 20], fault[256];
+    decide_t    d;
+    size_t      len;
+    unsigned    i;
+
+    len = (size_t) snprintf(
+        json, sizeof(json), "{\"site\":\"demo\",\"version\":1,\"campaigns\":[");
+
+    for (i = 0; i < ncampaigns; i++) {
+        len += (size_t) snprintf(json + len, sizeof(json) - len,
+            "%s{\"key\":\"c%u\",\"slot\":\"hero\",\"priority\":%u,\"start\":"
+            "null,\"end\":null,\"when\":{\"visitor.new\":false,"
+            "\"visitor.language\":{\"$in\":[\"de\",\"en\"]},\"session.pages\":"
+            "{\"$gt\":3},\"customer.rfm.segment\":\"loyal\","
+            "\"session.cart_value\":{\"$gt\":%u}},\"variants\":[{\"key\":\"a\","
+            "\"weight\":1,\"content\":\"<p>hello</p>\"}]}",
+            i ? "," : "", i, i % 1000, i == 0 ? 50 : 100 + i);
+    }
+    len += (size_t) snprintf(json + len, sizeof(json) - len, "]}");
+
+    memset(&d, 0, sizeof(d));
+
+    if (personalize_set_compile(&d.set, json, len, fault, sizeof(fault))
+            != PERSONALIZE_OK
+        || personalize_profile_pack(profile, sizeof(profile) - 1, d.blob,
+               sizeof(d.blob), &d.blob_len)
+               != PERSONALIZE_OK)
+    {
+        fprintf(stderr, "cannot set up: %s\n", fault);
+        exit(1);
+    }
+
+    d.slot = (personalize_str_t) STR("hero");
+    d.request.get = get_attribute;
+    d.request.ctx = &d;
+    d.request.unit = (personalize_str_t) STR("01934b7e-6f2a-7c3d-8e4f-5a6b");
+    d.request.now_s = 1764000000;
+
+    measure(name, call_decide, &d);
+    personalize_set_free(d.set);
+}
+
+
+static void
+call_scan(void *ctx)
+{
+    scan_t               *s = ctx;
+    size_t                pos;
+    personalize_scanner_t scanner;
+    personalize_token_t   token;
+
+    memset(&scanner, 0, sizeof(scanner));
+    pos = 0;
+
+    while (personalize_slot_next(&scanner, s->page, PAGE_BYTES, &pos, &token)
+           != PERSONALIZE_SLOT_MORE)
+    {
+        s->tokens++;
+    }
+}
+
+
+static void
+bench_scan(void)
+{
+    static const char line[] = "<li><a href=\"/p/A13.html\">Product</a></li>\n";
+    static scan_t     s;
+    size_t            i;
+
+    for (i = 0; i < PAGE_BYTES; i++) {
+        s.page[i] = line[i % (sizeof(line) - 1)];
+    }
+
+    for (i = 1; i < 4; i++) {
+        memcpy(s.page + i * 7000, SLOT_OPEN, sizeof(SLOT_OPEN) - 1);
+        memcpy(s.page + i * 7000 + 200, SLOT_CLOSE, sizeof(SLOT_CLOSE) - 1);
+    }
+
+    measure("30 KB page scanned, three slots", call_scan, &s);
+}
+
+
+int
+main(void)
+{
+    printf("| %-44s | %9s | %9s | %9s |\n", "call", "median ns", "min", "max");
+    printf("|---|---|---|---|\n");
+    bench_decide(10, "decision, last of 10 campaigns fits");
+    bench_decide(100, "decision, last of 100 campaigns fits");
+    bench_decide(1000, "decision, last of 1,000 campaigns fits");
+    bench_scan();
+    bench_capture();
+
+    return 0;
+}
