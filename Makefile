@@ -17,8 +17,8 @@ ADAPTER  = $(wildcard ngx_crm_module/*.c)
 MINE     = $(wildcard mining/*.c)
 HEADERS  = $(wildcard tracker/*.h personalize/*.h ngx_crm_module/*.h mining/*.h)
 
-.PHONY: all module mine test-build demo up down test unit check bench fuzz \
-        proof install clean deps deps-test
+.PHONY: all module mine test-build demo up down test unit lint bench fuzz \
+        proof install clean deps deps-test deps-bench
 
 all: module mine
 
@@ -49,5 +49,45 @@ deps:
 deps-test:
 	@demo/packages demo/packages.txt tests/packages.txt
 
+# ---- proofs --------------------------------------------------------------
+
+test: deps deps-test module mine test-build
+	tests/run
+
+unit: deps deps-test
+	tests/unit/run
+
+lint: deps deps-test module
+	tests/gates/lint
+
+fuzz: deps deps-test
+	tests/fuzz/run -s 60
+
+proof: deps deps-test module mine test-build
+	$(PYTHON) -m pytest -q -p no:cacheprovider -m proof tests/system
+
+bench: deps deps-bench module mine $(BUILD)/micro
+	bench/run
+
+deps-bench:
+	@demo/packages bench/packages.txt
+
+$(BUILD)/micro: bench/micro.c $(CORES) $(HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(CRM_CFLAGS) -I. -o $@ bench/micro.c $(CORES) $(CRM_LIBS)
+
+install: module mine
+	install -d $(DESTDIR)/usr/lib/nginx/modules $(DESTDIR)/usr/bin \
+	    $(DESTDIR)/usr/share/ngx_crm/migrations
+	install -m 644 $(BUILD)/ngx_http_crm_module.so \
+	    $(DESTDIR)/usr/lib/nginx/modules/.ngx_http_crm_module.so.new
+	mv $(DESTDIR)/usr/lib/nginx/modules/.ngx_http_crm_module.so.new \
+	    $(DESTDIR)/usr/lib/nginx/modules/ngx_http_crm_module.so
+	install -m 755 $(BUILD)/crm-mine $(DESTDIR)/usr/bin/crm-mine
+	install -m 644 schema/migrations/*.sql \
+	    $(DESTDIR)/usr/share/ngx_crm/migrations
+
 clean:
 	rm -rf $(BUILD)
+
+# ---- the demo ------------------------------------------------------------
