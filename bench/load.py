@@ -1,0 +1,340 @@
+#!/usr/bin/python3
+"""load.py - requests/s, p99, CPU and nanoseconds in the module, side by side.
+
+One nginx worker on core 0; wrk and Redis on core 1.  Every variant is an nginx
+of its own, all are up at once, and the rounds run A B C ... C B A, so that a
+machine that drifts drifts for all.  Ratios are taken round by round against
+the bare server; medians are printed.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+MODULE = os.path.join(ROOT, 'build/ngx_http_crm_module.so')
+SIZES = {'1 KB': ('/small.html', 1024), '30 KB': ('/large.html', 30720)}
+SLOTS = ('home-hero', 'home-offer', 'home-recs')
+CONTENT = '<p>Welcome back, here is what we kept for you.</p>'
+VISITORS = 256
+
+VARIANTS = {
+    'bare nginx': ('', '', 'plain'),
+    'capture on': ('crm', 'crm on;', 'plain'),
+    'JSON access log, buffered': ('log', 'access_log {dir}/access.log shop '
+                                  'buffer=64k flush=1s;', 'plain'),
+    'three slots': ('crm', 'crm on; crm_slot markers;', 'marked'),
+    'sub_filter, three literals': ('', 'sub_filter_once off; '
+                                   'sub_filter_last_modified on; {subs}',
+                                   'marked'),
+}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def marker(name):
+    return f'<!--crm:slot {name}--><p>default</p><!--/crm:slot-->'
+
+
+def page(size, marked):
+    """A list page of `size` bytes; marked: with three slots spread over it."""
+    line = '<li><a href="/p/A13.html">Trousers, blue, 28.00</a></li>\n'
+    head, tail = '<!doctype html><title>Shop</title><ul>\n', '</ul>\n'
+    room = size - len(head) - len(tail)
+    slots = [marker(s) + '\n' for s in SLOTS] if marked else []
+    room -= sum(len(s) for s in slots)
+    lines = [line] * (room // len(line))
+    for i, slot in enumerate(slots):
+        lines.insert((i + 1) * len(lines) // 4, slot)
+    text = head + ''.join(lines) + tail
+    return text + ' ' * (size - len(text))
+
+
+def campaigns():
+    return json.dumps({'version': 1, 'campaigns': [
+        {'key': name, 'slot': name, 'priority': 1, 'start': None, 'end': None,
+         'when': {'session.pages': {'$gt': 0}},
+         'variants': [{'key': 'a', 'weight': 1, 'content': CONTENT}]}
+        for name in SLOTS]})
+
+
+CONF = '''
+load_module {module};
+user root;
+worker_processes 1;
+worker_cpu_affinity 01;
+pid {dir}/nginx.pid;
+error_log {dir}/error.log warn;
+events {{ worker_connections 1024; }}
+http {{
+    types {{ text/html html; }}
+    default_type text/plain;
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 1000000;
+    open_file_cache max=100;
+    log_format shop escape=json '{{"id":"$request_id","ts":"$msec",'
+        '"method":"$request_method","host":"$host","uri":"$request_uri",'
+        '"status":$status,"bytes":$bytes_sent,"ip":"$remote_addr",'
+        '"ua":"$http_user_agent","lang":"$http_accept_language",'
+        '"ref":"$http_referer","cookie":"$cookie_crm"}}';
+    {http}
+    server {{
+        listen 127.0.0.1:{port};
+        root {pages};
+        {server}
+        {status}
+    }}
+}}
+'''
+
+CRM = '''
+    crm_journal {dir}/journal size=256m;
+    crm_zone name=crm size=16m;
+    crm_redis 127.0.0.1:{redis};
+    crm_cookie_keys {keys};
+    crm_campaigns {campaigns};
+'''
+
+
+class Variant:
+    """One nginx of its own."""
+
+    def __init__(self, name, top, redis):
+        kind, server, self.pages = VARIANTS[name]
+        self.name = name
+        self.crm = kind == 'crm'
+        self.dir = os.path.join(top, name.split(',')[0].replace(' ', '-'))
+        os.makedirs(self.dir)
+        self.port = free_port()
+        subs = ' '.join(f"sub_filter '{marker(s)}' '{CONTENT}';"
+                        for s in SLOTS)
+        http = CRM.format(dir=self.dir, redis=redis, keys=f'{top}/keys',
+                          campaigns=f'{top}/campaigns.json') if self.crm else ''
+        conf = CONF.format(
+            module=MODULE, dir=self.dir, port=self.port, http=http,
+            pages=os.path.join(top, self.pages),
+            server=server.format(dir=self.dir, subs=subs),
+            status='location = /crm/status { crm off; crm_status; }'
+            if self.crm else '')
+        with open(f'{self.dir}/nginx.conf', 'w', encoding='utf-8') as f:
+            f.write(conf)
+        self.proc = subprocess.Popen(
+            ['nginx', '-p', self.dir, '-c', f'{self.dir}/nginx.conf',
+             '-e', f'{self.dir}/error.log', '-g', 'daemon off;'])
+        self.wait()
+
+    def wait(self):
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                return urllib.request.urlopen(
+                    f'http://127.0.0.1:{self.port}/small.html', timeout=2)
+            except OSError:
+                if time.monotonic() > deadline or self.proc.poll() is not None:
+                    sys.exit(f'{self.name}: nginx did not start, see '
+                             f'{self.dir}/error.log')
+                time.sleep(0.05)
+
+    def worker(self):
+        out = subprocess.run(['pgrep', '-P', str(self.proc.pid)],
+                             capture_output=True, text=True, check=True).stdout
+        return int(out.split()[0])
+
+    def cpu_ns(self):
+        """Run time of the worker by the scheduler's account."""
+        with open(f'/proc/{self.worker()}/schedstat', encoding='ascii') as f:
+            return int(f.read().split()[0])
+
+    def status(self):
+        with urllib.request.urlopen(
+                f'http://127.0.0.1:{self.port}/crm/status', timeout=5) as r:
+            return json.load(r)
+
+    def cookies(self, path):
+        """As many visitors as the load plays, each with a good cookie."""
+        with open(path, 'w', encoding='ascii') as f:
+            for _ in range(VISITORS):
+                with urllib.request.urlopen(
+                        f'http://127.0.0.1:{self.port}/small.html') as r:
+                    cookie = r.headers['Set-Cookie']
+                    f.write(cookie.split(';')[0].split('=', 1)[1] + '\n')
+
+    def load(self, path, cookies, seconds):
+        before, start = self.cpu_ns(), self.status() if self.crm else None
+        out = subprocess.run(
+            ['taskset', '-c', '1', 'wrk', '-t1', '-c32', f'-d{seconds}s',
+             '-s', f'{HERE}/wrk.lua', f'http://127.0.0.1:{self.port}',
+             '--', path, cookies],
+            capture_output=True, text=True, check=True).stdout
+        line = [x for x in out.splitlines() if x.startswith('RESULT')][0]
+        n, us, _p50, p99, errors = map(int, line.split()[1:])
+        if errors or n == 0:
+            sys.exit(f'{self.name}: {errors} errors, {n} requests')
+        row = {'rps': n * 1e6 / us, 'p99': p99,
+               'cpu': (self.cpu_ns() - before) / n / 1000}
+        if self.crm:
+            row['ns'] = self.in_module(start)
+        return row
+
+    def in_module(self, start):
+        now = self.status()['counters']
+        was = start['counters']
+        return (now['ns'] - was['ns']) / max(
+            1, now['ns_samples'] - was['ns_samples'])
+
+    def drained(self):
+        """Waits until Redis has all that was captured."""
+        deadline = time.monotonic() + 60
+        while any(j['sent'] < j['written'] for j in self.status()['journals']):
+            if time.monotonic() > deadline:
+                sys.exit(f'{self.name}: the journal did not drain')
+            time.sleep(0.1)
+
+    def stop(self):
+        self.proc.send_signal(signal.SIGTERM)
+        self.proc.wait(10)
+
+
+class Redis:
+    """A private one without persistence, on core 1."""
+
+    def __init__(self, top):
+        self.port = free_port()
+        self.proc = subprocess.Popen(
+            ['taskset', '-c', '1', 'redis-server', '--port', str(self.port),
+             '--bind', '127.0.0.1', '--save', '', '--dir', top,
+             '--daemonize', 'no'], stdout=subprocess.DEVNULL)
+
+    def call(self, *args):
+        return subprocess.run(['redis-cli', '-p', str(self.port), *args],
+                              capture_output=True, text=True,
+                              check=True).stdout
+
+    def cpu_ns(self):
+        with open(f'/proc/{self.proc.pid}/schedstat', encoding='ascii') as f:
+            return int(f.read().split()[0])
+
+
+def prepare(top):
+    for kind in ('plain', 'marked'):
+        os.makedirs(f'{top}/{kind}')
+        for path, size in SIZES.values():
+            with open(f'{top}/{kind}{path}', 'w', encoding='ascii') as f:
+                f.write(page(size, kind == 'marked'))
+    with open(f'{top}/keys', 'w', encoding='ascii') as f:
+        f.write(f'1 {os.urandom(32).hex()}\n')
+    with open(f'{top}/campaigns.json', 'w', encoding='ascii') as f:
+        f.write(campaigns())
+
+
+def check(variants):
+    """The rewriting variants must give what they claim, byte for byte."""
+    for v in variants:
+        with urllib.request.urlopen(
+                f'http://127.0.0.1:{v.port}/large.html') as r:
+            body = r.read().decode()
+        want = page(30720, v.pages == 'marked')
+        if v.pages == 'marked':
+            for s in SLOTS:
+                want = want.replace(marker(s), CONTENT)
+        if body != want:
+            sys.exit(f'{v.name}: the page is not what it should be')
+
+
+def table(size, rounds, names):
+    print(f'\n### {size} page, {len(rounds)} rounds\n')
+    print('| variant | requests/s | of bare | p99 µs | CPU µs/request '
+          '| ns in the module |')
+    print('|---|---|---|---|---|---|')
+    med = statistics.median
+    for name in names:
+        rows = [r[name] for r in rounds]
+        ratio = med(r[name]['rps'] / r['bare nginx']['rps'] for r in rounds)
+        ns = f"{med(r['ns'] for r in rows):.0f}" if 'ns' in rows[0] else '–'
+        print(f"| {name} | {med(r['rps'] for r in rows):,.0f} | {ratio:.2f} | "
+              f"{med(r['p99'] for r in rows):,.0f} | "
+              f"{med(r['cpu'] for r in rows):.1f} | {ns} |")
+    slots = med(r['three slots']['rps']
+                / r['sub_filter, three literals']['rps'] for r in rounds)
+    print(f'\nthree slots / sub_filter: {slots:.2f}')
+
+
+def redis_cost(variant, redis, cookies, seconds):
+    """Redis' own time per event, and what an event weighs."""
+    variant.drained()
+    redis.call('flushall')
+    before, cpu = variant.status(), redis.cpu_ns()
+    variant.load('/small.html', cookies, seconds)
+    variant.drained()
+    events = variant.status()['counters']['events'] \
+        - before['counters']['events']
+    used = redis.cpu_ns() - cpu
+    stream = [k for k in redis.call('keys', 'crm:ev:*').split()][0]
+    entry = redis.call('xrevrange', stream, '+', '-', 'count', '1')
+    sizes = [len(x) for x in entry.splitlines() if x.startswith('{')]
+    memory = int(redis.call('memory', 'usage', stream, 'samples', '0'))
+    length = sum(int(redis.call('xlen', k))
+                 for k in redis.call('keys', 'crm:ev:*').split())
+    return {'ns': used / events, 'bytes': statistics.mean(sizes),
+            'memory': memory / events, 'per_entry': events / length}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--rounds', type=int, default=7)
+    parser.add_argument('--seconds', type=int, default=3)
+    args = parser.parse_args()
+    top = tempfile.mkdtemp(prefix='crm-bench-')
+    os.chmod(top, 0o755)
+    prepare(top)
+    redis = Redis(top)
+    variants = []
+    try:
+        variants = [Variant(name, top, redis.port) for name in VARIANTS]
+        check(variants)
+        cookies = f'{top}/cookies'
+        [v for v in variants if v.crm][0].cookies(cookies)
+        for size, (path, _) in SIZES.items():
+            rounds = []
+            for i in range(args.rounds):
+                order = variants if i % 2 == 0 else variants[::-1]
+                rounds.append({v.name: v.load(path, cookies, args.seconds)
+                               for v in order})
+                for v in variants:
+                    if v.crm:
+                        v.drained()
+                redis.call('flushall')
+            table(size, rounds, VARIANTS)
+        costs = [redis_cost(variants[1], redis, cookies, args.seconds)
+                 for _ in range(5)]
+        med = {k: statistics.median(c[k] for c in costs) for k in costs[0]}
+        print(f"\nRedis: {med['ns']:.0f} ns of CPU per event; "
+              f"{med['per_entry']:.0f} events per stream entry; an event is "
+              f"{med['bytes']:.0f} bytes of JSON and takes "
+              f"{med['memory']:.0f} bytes of Redis memory")
+    finally:
+        for v in variants:
+            v.stop()
+        redis.proc.terminate()
+        redis.proc.wait(10)
+        shutil.rmtree(top)
+
+
+if __name__ == '__main__':
+    main()
