@@ -32,30 +32,33 @@ typedef struct ngx_http_crm_lookup_s   ngx_http_crm_lookup_t;
 /* Counters of all workers, in shared memory; one name and help text each in
  * ngx_http_crm_status.c. */
 typedef enum {
-    NGX_HTTP_CRM_EVENTS = 0,     /* appended to a journal */
-    NGX_HTTP_CRM_SHED,           /* refused: journal full or record too long */
-    NGX_HTTP_CRM_NS,             /* nanoseconds spent capturing, sampled */
-    NGX_HTTP_CRM_NS_SAMPLES,     /* requests that were sampled */
-    NGX_HTTP_CRM_VISITORS_NEW,   /* cookies made */
-    NGX_HTTP_CRM_COOKIE_BAD,     /* forged, truncated or damaged cookies */
-    NGX_HTTP_CRM_SESSIONS,       /* sessions begun */
-    NGX_HTTP_CRM_INVALID_TEXT,   /* bytes replaced by U+FFFD */
-    NGX_HTTP_CRM_BATCHES,        /* accepted by Redis */
-    NGX_HTTP_CRM_BATCHES_AGAIN,  /* had been accepted before */
-    NGX_HTTP_CRM_REDIS_ERRORS,   /* connections lost, errors, nonsense */
-    NGX_HTTP_CRM_REDIS_REWINDS,  /* Redis had lost data, sent again */
-    NGX_HTTP_CRM_PG_ERRORS,      /* connections lost, errors, time-outs */
-    NGX_HTTP_CRM_ZONE_HITS,      /* visitor state was in the zone */
-    NGX_HTTP_CRM_ZONE_MISSES,    /* it was not */
-    NGX_HTTP_CRM_ZONE_EVICTED,   /* cells given to another visitor */
-    NGX_HTTP_CRM_LOOKUPS,        /* sent to Redis and PostgreSQL */
-    NGX_HTTP_CRM_BUDGET_SPENT,   /* decided without waiting any longer */
-    NGX_HTTP_CRM_DECISIONS,      /* slots asked for */
-    NGX_HTTP_CRM_SLOTS_FILLED,   /* slots whose content left */
-    NGX_HTTP_CRM_SLOTS_UNCLOSED, /* markers without an end, passed unchanged */
-    NGX_HTTP_CRM_SETS,           /* campaign sets compiled */
-    NGX_HTTP_CRM_SETS_REFUSED,   /* campaign sets with a fault */
-    NGX_HTTP_CRM_PROFILES_LARGE, /* profiles too large for a zone cell */
+    NGX_HTTP_CRM_EVENTS = 0,      /* appended to a journal */
+    NGX_HTTP_CRM_SHED,            /* refused: journal full or record too long */
+    NGX_HTTP_CRM_NS,              /* nanoseconds spent capturing, sampled */
+    NGX_HTTP_CRM_NS_SAMPLES,      /* requests that were sampled */
+    NGX_HTTP_CRM_VISITORS_NEW,    /* cookies made */
+    NGX_HTTP_CRM_COOKIE_BAD,      /* forged, truncated or damaged cookies */
+    NGX_HTTP_CRM_SESSIONS,        /* sessions begun */
+    NGX_HTTP_CRM_INVALID_TEXT,    /* bytes replaced by U+FFFD */
+    NGX_HTTP_CRM_BATCHES,         /* accepted by Redis */
+    NGX_HTTP_CRM_BATCHES_AGAIN,   /* had been accepted before */
+    NGX_HTTP_CRM_REDIS_ERRORS,    /* connections lost, errors, nonsense */
+    NGX_HTTP_CRM_REDIS_REWINDS,   /* Redis had lost data, sent again */
+    NGX_HTTP_CRM_PG_ERRORS,       /* connections lost, errors, time-outs */
+    NGX_HTTP_CRM_ZONE_HITS,       /* visitor state was in the zone */
+    NGX_HTTP_CRM_ZONE_MISSES,     /* it was not */
+    NGX_HTTP_CRM_ZONE_EVICTED,    /* cells given to another visitor */
+    NGX_HTTP_CRM_LOOKUPS,         /* sent to Redis and PostgreSQL */
+    NGX_HTTP_CRM_BUDGET_SPENT,    /* decided without waiting any longer */
+    NGX_HTTP_CRM_DECISIONS,       /* slots asked for */
+    NGX_HTTP_CRM_SLOTS_FILLED,    /* slots whose content left */
+    NGX_HTTP_CRM_SLOTS_UNCLOSED,  /* markers without an end, passed unchanged */
+    NGX_HTTP_CRM_SETS,            /* campaign sets compiled */
+    NGX_HTTP_CRM_SETS_REFUSED,    /* campaign sets with a fault */
+    NGX_HTTP_CRM_PROFILES_LARGE,  /* profiles too large for a zone cell */
+    NGX_HTTP_CRM_EXPORT_NS,       /* nanoseconds spent on delivery to Redis */
+    NGX_HTTP_CRM_SESSIONS_UNSENT, /* session states not written to Redis */
+    NGX_HTTP_CRM_IDENTIFY_BAD,    /* X-CRM-Identify headers that were refused */
     NGX_HTTP_CRM_NCOUNTERS
 } ngx_http_crm_counter_e;
 
@@ -98,8 +101,9 @@ struct ngx_http_crm_site_s {
     ngx_str_t          name;
     ngx_uint_t         index; /* in main_conf->sites; part of the zone's key */
     personalize_set_t *set;   /* NULL: none compiled yet */
-    ngx_uint_t         set_refs;  /* requests that render from `set` */
-    void              *set_state; /* of ngx_http_crm_set.c */
+    ngx_uint_t         set_refs;        /* requests that render from `set` */
+    time_t             session_timeout; /* seconds; longest of its locations */
+    void              *set_state;       /* of ngx_http_crm_set.c */
 };
 
 typedef enum {
@@ -151,7 +155,7 @@ typedef struct {
 
     tracker_shown_t shown[TRACKER_EVENT_SLOTS_MAX]; /* really sent */
     unsigned        nshown;
-    uint64_t        ns; /* capture time of this request, when sampled */
+    uint64_t        ns; /* clock ticks spent capturing, when sampled */
 
     unsigned has_visitor : 1; /* visitor and sid are set */
     unsigned visitor_new : 1; /* no good cookie came */
@@ -173,15 +177,48 @@ extern ngx_module_t ngx_http_crm_body_module; /* slot filter, after gunzip */
     (void) ngx_atomic_fetch_add(&(cmcf)->counters->value[which], n)
 
 
+/* ---- ngx_http_crm_module.c ---------------------------------------------- */
+
+/* The site of that name, added if it is new. */
+ngx_http_crm_site_t *ngx_http_crm_site_get(
+    ngx_http_crm_main_conf_t *cmcf, ngx_str_t *name);
+
+/* ---- ngx_http_crm_conf.c: arguments of directives ----------------------- */
+
+/* 1 if the argument begins with "<name>=", and then its value in *rest. */
+ngx_uint_t ngx_http_crm_argument(
+    ngx_str_t *arg, const char *name, ngx_str_t *rest);
+
+char *ngx_http_crm_site_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_journal_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_redis_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_postgres_conf(
+    ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_campaigns_conf(
+    ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_cookie_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_keys_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_timeout_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_capture_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_event_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_slot_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_budget_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
 /* ---- ngx_http_crm_visitor.c: cookie in, cookie out ---------------------- */
 
 /* The context of r->main; made, and the cookie read, at first use.  NULL: out
  * of memory, or crm is off in this location. */
 ngx_http_crm_ctx_t *ngx_http_crm_get_ctx(ngx_http_request_t *r);
-/* Called by the header filter: adds Set-Cookie when due and allowed. */
+/*
+ * Adds Set-Cookie when due and allowed.  To be called from the header filter
+ * of the BODY module: only that one runs after nginx's own headers filter and
+ * so sees the Cache-Control that "expires" and "add_header" make.  (The same
+ * holds for replacing Cache-Control on a personalised answer.)
+ */
 ngx_int_t ngx_http_crm_visitor_send(
     ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
-/* Takes X-CRM-Identify out of the answer and into the context. */
+/* Takes X-CRM-Identify out of the answer and into the context; to be called
+ * from the header filter of the HEAD module. */
 void ngx_http_crm_visitor_identify(
     ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
 /* Current time in µs from nginx's cached clock plus the cycle's fine clock. */
@@ -192,7 +229,11 @@ void ngx_http_crm_random(uint8_t *buf, size_t n);
 /* ---- ngx_http_crm_event.c: finished request -> event, log phase --------- */
 
 ngx_int_t ngx_http_crm_log_handler(ngx_http_request_t *r);
-
+/* 1 if the answer is a page for the visitor: text/html. */
+ngx_uint_t ngx_http_crm_is_page(ngx_http_request_t *r);
+/* A fast clock for measuring ourselves, and its unit in nanoseconds. */
+uint64_t ngx_http_crm_ticks(void);
+uint64_t ngx_http_crm_ticks_ns(uint64_t ticks);
 /* ---- ngx_http_crm_journal.c: this worker's ring files ------------------- */
 
 ngx_int_t ngx_http_crm_journals_init(
@@ -200,9 +241,17 @@ ngx_int_t ngx_http_crm_journals_init(
 void ngx_http_crm_journals_exit(ngx_http_crm_main_conf_t *cmcf);
 /* The journal that takes new events, or NULL. */
 tracker_journal_t *ngx_http_crm_journal_current(ngx_http_crm_main_conf_t *cmcf);
-/* All journals this worker holds: its own and those it adopted. */
+/* The journals this worker holds by slot, n < NGX_HTTP_CRM_JOURNALS_MAX: 0 its
+ * own, then those it adopted; NULL: the slot is empty. */
+#define NGX_HTTP_CRM_JOURNALS_MAX 32
 tracker_journal_t *ngx_http_crm_journal_nth(
     ngx_http_crm_main_conf_t *cmcf, ngx_uint_t n);
+/* Producers of files nobody holds whose durable cursor is behind; NULL at the
+ * end.  When Redis knows a later position, the file is adopted for a moment. */
+const char *ngx_http_crm_journal_waiting(
+    ngx_http_crm_main_conf_t *cmcf, ngx_uint_t n);
+void ngx_http_crm_journal_durable(
+    ngx_http_crm_main_conf_t *cmcf, const char *producer, uint64_t seq);
 
 /* ---- ngx_http_crm_export.c: journal -> Redis, durable positions back ---- */
 
@@ -214,6 +263,14 @@ void ngx_http_crm_export_wake(ngx_http_crm_main_conf_t *cmcf);
 void ngx_http_crm_export_session(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE]);
 void ngx_http_crm_export_exit(ngx_http_crm_main_conf_t *cmcf);
+/* 1 if the journal of slot n may be closed: nothing is under way for it, and
+ * this connection to Redis has been told about it. */
+ngx_uint_t ngx_http_crm_export_idle(
+    ngx_http_crm_main_conf_t *cmcf, ngx_uint_t n);
+/* Slot n has got another journal. */
+void ngx_http_crm_export_adopt(ngx_http_crm_main_conf_t *cmcf, ngx_uint_t n);
+/* Counts the connections made to Redis; 0: none yet. */
+ngx_uint_t ngx_http_crm_export_generation(ngx_http_crm_main_conf_t *cmcf);
 
 /* ---- ngx_http_crm_redis.c: one pipelined connection --------------------- */
 
@@ -233,8 +290,13 @@ void ngx_http_crm_redis_on_ready(ngx_http_crm_main_conf_t *cmcf,
  */
 ngx_int_t ngx_http_crm_redis_send(ngx_http_crm_main_conf_t *cmcf,
     const char *command, size_t len, ngx_http_crm_redis_pt done, void *data);
-void      ngx_http_crm_redis_exit(ngx_http_crm_main_conf_t *cmcf);
-
+/* The same without a copy: room for max bytes of one command, or NULL. */
+char *ngx_http_crm_redis_reserve(ngx_http_crm_main_conf_t *cmcf, size_t max);
+void  ngx_http_crm_redis_commit(ngx_http_crm_main_conf_t *cmcf, size_t len,
+     ngx_http_crm_redis_pt done, void *data);
+void  ngx_http_crm_redis_exit(ngx_http_crm_main_conf_t *cmcf);
+/* For crm_status, of this worker: "up", "down", or "off" (not configured). */
+const char *ngx_http_crm_redis_state(ngx_http_crm_main_conf_t *cmcf);
 /* ---- ngx_http_crm_pg.c: libpq on the event loop ------------------------- */
 
 /* text NULL: error, time-out or connection lost.  Called exactly once. */
@@ -251,6 +313,8 @@ ngx_int_t ngx_http_crm_pg_call(ngx_http_crm_main_conf_t *cmcf,
     const char *function, const char *const *params, ngx_uint_t nparams,
     ngx_http_crm_pg_pt done, void *data);
 void      ngx_http_crm_pg_exit(ngx_http_crm_main_conf_t *cmcf);
+/* For crm_status, of this worker: "up", "down", or "off" (not configured). */
+const char *ngx_http_crm_pg_state(ngx_http_crm_main_conf_t *cmcf);
 
 /* ---- ngx_http_crm_zone.c: visitor state in shared memory ---------------- */
 
@@ -282,6 +346,14 @@ void ngx_http_crm_zone_put(ngx_http_crm_main_conf_t *cmcf,
 /* NOTIFY: one visitor's profile, or with vid NULL all of the site, is stale. */
 void ngx_http_crm_zone_invalidate(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_site_t *site, const uint8_t *vid);
+/* Copies the session kept, if any, leaving everything else as it is. */
+ngx_int_t ngx_http_crm_zone_live(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
+    tracker_live_t *live);
+/* The visitor turned out to be uid: a profile kept for anybody else goes. */
+void ngx_http_crm_zone_identify(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
+    const ngx_str_t *uid);
 void ngx_http_crm_zone_stat(ngx_http_crm_main_conf_t *cmcf, ngx_uint_t *cells,
     ngx_uint_t *used, size_t *cell_bytes);
 

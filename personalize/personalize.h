@@ -77,6 +77,7 @@ int personalize_list_next(
 #define PERSONALIZE_NAME_MAX       64    /* bytes of a slot, key or variant */
 #define PERSONALIZE_CONTENT_MAX    65536 /* bytes of one variant's content */
 #define PERSONALIZE_ATTRIBUTES_MAX 512   /* distinct paths in one set */
+#define PERSONALIZE_PATH_MAX       255   /* bytes of a dotted path */
 
 typedef struct personalize_set_s personalize_set_t;
 

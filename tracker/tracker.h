@@ -140,6 +140,9 @@ void tracker_session_id(
 char *tracker_json_string(
     char *p, const char *end, tracker_str_t value, unsigned *replaced);
 
+/* Bytes of the character at p, 0 if it is no UTF-8 or p == end. */
+size_t tracker_utf8_len(const char *p, const char *end);
+
 typedef struct {
     tracker_str_t key;   /* raw, between the quotes */
     tracker_str_t value; /* raw JSON text, with quotes if a string */
@@ -274,6 +277,14 @@ tracker_result_e tracker_live_read(tracker_live_t *live, tracker_str_t json);
 
 /* The newer of both by last_us wins; seq, pages are the larger ones. */
 void tracker_live_merge(tracker_live_t *live, const tracker_live_t *other);
+
+
+/* ---- crc32c.c: the checksum of the journal ------------------------------ */
+
+/* CRC-32C (Castagnoli) of data behind bytes whose CRC is crc (0: none). */
+uint32_t tracker_crc32c(uint32_t crc, const void *data, size_t len);
+/* The same without the processor's instruction. */
+uint32_t tracker_crc32c_table(uint32_t crc, const void *data, size_t len);
 
 
 /* ---- journal.c: the ring file that survives every kill ------------------ */

@@ -1,0 +1,277 @@
+/*
+ * campaign_check.c - the faults of a campaign, each with the path of its cause.
+ *
+ * What nginx will compile is checked by the very compiler that nginx uses: a
+ * set that holds the one campaign is built and compiled.  Checked here is only
+ * what the set leaves out (name, state, remark) and what it has in another
+ * form (start and end).
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../personalize/personalize.h"
+#include "mining.h"
+
+
+#define CHECK_NAME_MAX 200 /* characters */
+
+
+static const char *const check_members[] = {"key", "name", "slot", "state",
+    "priority", "start", "end", "when", "variants", "remark", NULL};
+
+static const char *const check_states[] = {
+    "draft", "live", "paused", "ended", NULL};
+
+
+static int
+check_listed(const char *const *list, const char *word)
+{
+    for (; *list != NULL; list++) {
+        if (strcmp(*list, word) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static unsigned
+check_fault(const char *path, const char *member, const char *reason)
+{
+    (void) printf("%s: %s: %s\n", path, member, reason);
+
+    return 1;
+}
+
+
+/* RFC 3339 in UTC, to the second, as start and end have it. */
+static int
+check_time(const json_t *value, int64_t *seconds)
+{
+    int64_t       us;
+    tracker_str_t text;
+
+    text.data = json_string_value(value);
+    if (text.data == NULL) {
+        return 0;
+    }
+
+    text.len = json_string_length(value);
+    if (text.len != 20 || text.data[10] != 'T' || text.data[19] != 'Z'
+        || mining_time(text, &us) != MINING_OK)
+    {
+        return 0;
+    }
+
+    *seconds = us / MINING_US_PER_S;
+
+    return *seconds >= MINING_FIRST_DAY * 86400LL
+           && *seconds < MINING_DAYS_MAX * 86400LL;
+}
+
+
+/* The campaign as edge.campaign_set gives it to nginx; NULL: bad times. */
+static json_t *
+check_compiled_form(const json_t *campaign)
+{
+    int64_t     seconds;
+    json_t     *form, *value;
+    const char *name;
+
+    form = json_object();
+
+    json_object_foreach((json_t *) campaign, name, value)
+    {
+        if (strcmp(name, "name") == 0 || strcmp(name, "state") == 0
+            || strcmp(name, "remark") == 0)
+        {
+            continue;
+        }
+
+        if ((strcmp(name, "start") == 0 || strcmp(name, "end") == 0)
+            && !json_is_null(value))
+        {
+            seconds = 0;
+            (void) check_time(value, &seconds);
+            (void) json_object_set_new(form, name, json_integer(seconds));
+            continue;
+        }
+
+        (void) json_object_set(form, name, value);
+    }
+
+    return form;
+}
+
+
+static personalize_result_e
+check_compile(json_t *campaigns, const char *site, char *fault, size_t size)
+{
+    char                *text;
+    json_t              *doc;
+    personalize_set_t   *set;
+    personalize_result_e rc;
+
+    doc = json_object();
+    (void) json_object_set_new(doc, "site", json_string(site));
+    (void) json_object_set_new(doc, "version", json_integer(1));
+    (void) json_object_set_new(doc, "campaigns", campaigns);
+
+    text = json_dumps(doc, JSON_COMPACT);
+    json_decref(doc);
+    if (text == NULL) {
+        return PERSONALIZE_NOMEM;
+    }
+
+    set = NULL;
+    rc = personalize_set_compile(&set, text, strlen(text), fault, size);
+    if (rc == PERSONALIZE_OK) {
+        personalize_set_free(set);
+    }
+    free(text);
+
+    return rc;
+}
+
+
+static unsigned
+check_own_members(const json_t *campaign, const char *path, const char *key)
+{
+    int64_t     start, end;
+    json_t     *value;
+    unsigned    faults;
+    const char *name;
+
+    faults = 0;
+
+    json_object_foreach((json_t *) campaign, name, value)
+    {
+        if (!check_listed(check_members, name)) {
+            faults += check_fault(path, name, "is no member of a campaign");
+        }
+    }
+
+    value = json_object_get(campaign, "key");
+    if (json_is_string(value) && strcmp(json_string_value(value), key) != 0) {
+        faults += check_fault(path, "key", "must be the file's name");
+    }
+
+    value = json_object_get(campaign, "name");
+    if (value != NULL
+        && (!json_is_string(value)
+            || json_string_length(value) > 4 * CHECK_NAME_MAX))
+    {
+        faults += check_fault(
+            path, "name", "must be a string of at most 200 characters");
+    }
+
+    value = json_object_get(campaign, "state");
+    if (!json_is_string(value)
+        || !check_listed(check_states, json_string_value(value)))
+    {
+        faults +=
+            check_fault(path, "state", "must be draft, live, paused or ended");
+    }
+
+    value = json_object_get(campaign, "remark");
+    if (value != NULL && !json_is_string(value) && !json_is_null(value)) {
+        faults += check_fault(path, "remark", "must be a string");
+    }
+
+    start = INT64_MIN;
+    value = json_object_get(campaign, "start");
+    if (value != NULL && !json_is_null(value) && !check_time(value, &start)) {
+        faults += check_fault(
+            path, "start", "must be null or a time like 2026-11-01T00:00:00Z");
+    }
+
+    end = INT64_MAX;
+    value = json_object_get(campaign, "end");
+    if (value != NULL && !json_is_null(value) && !check_time(value, &end)) {
+        faults += check_fault(
+            path, "end", "must be null or a time like 2026-11-01T00:00:00Z");
+    }
+
+    if (start >= end) {
+        faults += check_fault(path, "end", "must be after start");
+    }
+
+    return faults;
+}
+
+
+unsigned
+mining_campaign_check(const json_t *campaign, const char *path, const char *key)
+{
+    char        fault[512];
+    json_t     *form, *list;
+    unsigned    faults;
+    const char *shown;
+
+    if (!json_is_object(campaign)) {
+        return check_fault(path, "$", "must be an object");
+    }
+
+    faults = check_own_members(campaign, path, key);
+
+    form = check_compiled_form(campaign);
+    if (faults != 0) {
+        /* Said already: the compiler shall look at the rest. */
+        json_t     *value;
+        const char *name;
+        void       *next;
+
+        json_object_foreach_safe(form, next, name, value)
+        {
+            if (!check_listed(check_members, name) || strcmp(name, "start") == 0
+                || strcmp(name, "end") == 0)
+            {
+                (void) json_object_del(form, name);
+            }
+        }
+    }
+
+    list = json_array();
+    (void) json_array_append_new(list, form);
+
+    if (check_compile(list, "check", fault, sizeof(fault)) != PERSONALIZE_OK) {
+        shown = fault;
+        if (strncmp(shown, "campaigns[0].", 13) == 0) {
+            shown += 13;
+        } else if (strncmp(shown, "campaigns[0]: ", 14) == 0) {
+            shown += 14;
+        }
+        (void) printf("%s: %s\n", path, shown);
+        faults++;
+    }
+
+    return faults;
+}
+
+
+mining_result_e
+mining_campaign_check_set(const json_t *campaigns, const char *site)
+{
+    char        fault[512];
+    size_t      i;
+    json_t     *list, *campaign;
+    const char *state;
+
+    list = json_array();
+    json_array_foreach(campaigns, i, campaign)
+    {
+        state = json_string_value(json_object_get(campaign, "state"));
+        if (state != NULL && strcmp(state, "live") == 0) {
+            (void) json_array_append_new(list, check_compiled_form(campaign));
+        }
+    }
+
+    if (check_compile(list, site, fault, sizeof(fault)) != PERSONALIZE_OK) {
+        (void) printf("%s: all live campaigns together: %s\n", site, fault);
+        return MINING_INVALID;
+    }
+
+    return MINING_OK;
+}
