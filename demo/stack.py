@@ -573,7 +573,7 @@ class Stack:
         if self.nginx.pid() is not None:
             return False
         port = self.port("nginx")
-        if port_taken(port, "0.0.0.0"):
+        if port_taken(port):
             raise StackError(
                 f"port {port} is taken by another program; choose a free one: "
                 f"CRM_PORT={port + 1} make demo")

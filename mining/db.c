@@ -117,6 +117,20 @@ db_not_open(mining_db_t *db)
 }
 
 
+/* libpq would write warnings of the server to stderr in its own way. */
+static void
+db_notice(void *arg, const char *message)
+{
+    char text[512];
+
+    (void) arg;
+    text[0] = '\0';
+    mining_text(text, sizeof(text), "%s", message);
+    db_fold(text);
+    mining_say("postgresql: %s", text);
+}
+
+
 mining_result_e
 mining_db_open(mining_db_t *db, const char *conninfo)
 {
@@ -137,6 +151,8 @@ mining_db_open(mining_db_t *db, const char *conninfo)
         mining_text(db->error, sizeof(db->error), "out of memory");
         return MINING_NOMEM;
     }
+
+    (void) PQsetNoticeProcessor(db->conn, db_notice, NULL);
 
     if (PQstatus(db->conn) != CONNECTION_OK
         || PQsetnonblocking(db->conn, 1) != 0) {

@@ -182,13 +182,17 @@ import_upkeep(import_t *im)
         return MINING_OK;
     }
 
-    rc = mining_producers_share(&im->producers, &im->db, &im->redis);
+    rc = mining_producers_read(&im->producers, &im->redis);
+    if (rc != MINING_OK) {
+        return import_fault(im, rc, IMPORT_REDIS);
+    }
+
+    rc = mining_producers_share(&im->producers, &im->db);
     if (rc == MINING_OK) {
         rc = mining_sites_read(&im->batch->sites, &im->db);
     }
     if (rc != MINING_OK) {
-        return import_fault(
-            im, rc, im->redis.context == NULL ? IMPORT_REDIS : IMPORT_PG);
+        return import_fault(im, rc, IMPORT_PG);
     }
     im->batch->sites_fresh = 0;
 
@@ -226,6 +230,7 @@ import_upkeep(import_t *im)
 static mining_result_e
 import_read(import_t *im, unsigned block_ms)
 {
+    char            error[sizeof(im->redis.error)];
     mining_result_e rc;
 
     rc = MINING_OK;
@@ -238,11 +243,15 @@ import_read(import_t *im, unsigned block_ms)
     }
 
     if (rc == MINING_REFUSED) {
-        mining_say("import: redis %s refused XREAD: %s", im->redis.where,
-            im->redis.error);
+        memcpy(error, im->redis.error, sizeof(error));
         rc = mining_producers_probe(&im->producers, &im->redis);
-        return rc == MINING_OK ? MINING_DECLINED
-                               : import_fault(im, rc, IMPORT_REDIS);
+        if (rc == MINING_OK) {
+            return MINING_DECLINED;
+        }
+        if (rc == MINING_DECLINED) {
+            memcpy(im->redis.error, error, sizeof(error));
+            rc = MINING_REFUSED;
+        }
     }
 
     return import_fault(im, rc, IMPORT_REDIS);
@@ -610,6 +619,7 @@ mining_import(const mining_settings_t *settings, int argc, char **argv)
 
     if (im->follow) {
         mining_report_times();
+        im->report_ms = mining_tick_ms() + IMPORT_REPORT_MS;
         mining_say("import: following %s, up to %u events per transaction",
             settings->redis != NULL ? settings->redis : "redis", batch);
     }
@@ -620,8 +630,10 @@ mining_import(const mining_settings_t *settings, int argc, char **argv)
     if (im->follow) {
         mining_say("import: stopped");
     }
-    mining_progress_end(&im->progress, im->kept);
-    if (!im->follow) {
+    if (code != MINING_EXIT_USAGE) {
+        mining_progress_end(&im->progress, im->kept);
+    }
+    if (!im->follow && code != MINING_EXIT_USAGE) {
         (void) printf(
             "kept %" PRIu64 ", rejected %" PRIu64 "\n", im->kept, im->rejected);
     }

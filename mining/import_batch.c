@@ -361,8 +361,10 @@ batch_store_again(
 {
     mining_result_e rc;
 
-    mining_say("import: a batch of %u rows failed (%s), storing it in parts",
-        batch->nrows, db->error);
+    /* The message may quote the row: it goes to crm.reject, not to a log. */
+    mining_say("import: a batch of %u rows failed with SQLSTATE %s,"
+               " storing it in parts",
+        batch->nrows, db->sqlstate);
 
     rc = mining_db_exec(db, "rollback");
     if (rc == MINING_OK) {

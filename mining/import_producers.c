@@ -96,8 +96,8 @@ producers_see(mining_producers_t *producers, const char *name)
 }
 
 
-static mining_result_e
-producers_read(mining_producers_t *producers, mining_redis_t *redis)
+mining_result_e
+mining_producers_read(mining_producers_t *producers, mining_redis_t *redis)
 {
     size_t          i;
     unsigned        strange;
@@ -181,16 +181,15 @@ producers_take(mining_producer_t *producer, mining_db_t *db)
 
 
 mining_result_e
-mining_producers_share(
-    mining_producers_t *producers, mining_db_t *db, mining_redis_t *redis)
+mining_producers_share(mining_producers_t *producers, mining_db_t *db)
 {
     int64_t            importers, unlocked;
     unsigned           i, held, seen, share;
     mining_result_e    rc;
     mining_producer_t *producer;
 
-    rc = producers_read(producers, redis);
-    if (rc == MINING_OK && !producers->present) {
+    rc = MINING_OK;
+    if (!producers->present) {
         rc = mining_db_query(db, NULL, PRODUCERS_PRESENCE, 0, NULL);
         producers->present = rc == MINING_OK;
     }
@@ -431,31 +430,29 @@ mining_producers_probe(mining_producers_t *producers, mining_redis_t *redis)
 {
     int64_t            last;
     unsigned           i;
-    mining_result_e    rc;
+    mining_result_e    rc, answer;
     mining_producer_t *producer;
+
+    answer = MINING_DECLINED;
 
     for (i = 0; i < producers->n; i++) {
         producer = &producers->list[i];
-        if (!producer->held) {
+        if (!producer->held || producer->broken) {
             continue;
         }
 
         rc = producers_end(producer, redis, &last);
         if (rc == MINING_REFUSED) {
-            if (!producer->broken) {
-                mining_say("import: crm:ev:%s cannot be read (%s) and is"
-                           " left alone",
-                    producer->name, redis->error);
-            }
+            mining_say("import: crm:ev:%s cannot be read (%s) and is left"
+                       " alone",
+                producer->name, redis->error);
             producer->broken = 1;
+            answer = MINING_OK;
 
         } else if (rc != MINING_OK) {
             return rc;
-
-        } else {
-            producer->broken = 0;
         }
     }
 
-    return MINING_OK;
+    return answer;
 }

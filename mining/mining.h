@@ -306,10 +306,14 @@ typedef struct {
     int               present; /* the lock that importers count is held */
 } mining_producers_t;
 
-/* Reads crm:producers; takes free ones up to a fair share, gives others back.
- * Only between batches. */
+mining_result_e mining_producers_read(
+    mining_producers_t *producers, mining_redis_t *redis);
+/*
+ * Takes free producers up to a fair share and gives others back.  Only between
+ * batches.
+ */
 mining_result_e mining_producers_share(
-    mining_producers_t *producers, mining_db_t *db, mining_redis_t *redis);
+    mining_producers_t *producers, mining_db_t *db);
 /* The connection is gone, and the locks with it. */
 void mining_producers_forget(mining_producers_t *producers);
 /* The batch is void: read on behind what is committed. */
@@ -323,7 +327,8 @@ mining_result_e mining_producers_published(
  * *sum of positions shows whether anybody moves. */
 mining_result_e mining_producers_drained(mining_producers_t *producers,
     mining_db_t *db, mining_redis_t *redis, int64_t *sum);
-/* After XREAD was refused: finds out whose key is no stream. */
+/* After XREAD was refused: finds out whose key is no stream.  DECLINED: all
+ * are. */
 mining_result_e mining_producers_probe(
     mining_producers_t *producers, mining_redis_t *redis);
 

@@ -6,6 +6,7 @@
  * connection is closed, and answers still owed are gone with it.
  */
 
+#include <errno.h>
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
 #include <string.h>
@@ -216,6 +217,11 @@ mining_redis_take(mining_redis_t *redis, struct redisReply **reply)
     }
 
     if (redisGetReply(redis->context, &got) != REDIS_OK || got == NULL) {
+        if (redis->context->err == REDIS_ERR_IO
+            && (errno == EAGAIN || errno == EWOULDBLOCK))
+        {
+            return redis_lost(redis, "no answer in time");
+        }
         return redis_lost(redis, redis->context->errstr[0] != '\0'
                                      ? redis->context->errstr
                                      : "no answer");

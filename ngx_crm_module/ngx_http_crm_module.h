@@ -27,6 +27,7 @@ typedef struct ngx_http_crm_journals_s ngx_http_crm_journals_t;
 typedef struct ngx_http_crm_export_s   ngx_http_crm_export_t;
 typedef struct ngx_http_crm_site_s     ngx_http_crm_site_t;
 typedef struct ngx_http_crm_lookup_s   ngx_http_crm_lookup_t;
+typedef struct ngx_http_crm_campaigns_s ngx_http_crm_campaigns_t;
 
 
 /* Counters of all workers, in shared memory; one name and help text each in
@@ -149,6 +150,7 @@ typedef struct {
 
     ngx_http_crm_site_t   *site;
     personalize_set_t     *set;    /* held from the first decision on */
+    ngx_http_crm_campaigns_t *campaigns; /* that hold `set`, once held */
     ngx_http_crm_lookup_t *lookup; /* under way for this request */
     void                  *offer;  /* of ngx_http_crm_offer.c */
     void                  *filter; /* of ngx_http_crm_slot_filter.c */
@@ -165,6 +167,19 @@ typedef struct {
     unsigned state_loaded : 1; /* live and profile were asked for */
     unsigned sampled : 1;
 } ngx_http_crm_ctx_t;
+
+
+/* Gives the value of one attribute that a campaign set reads. */
+typedef void (*ngx_http_crm_attr_pt)(ngx_http_request_t *r,
+    ngx_http_crm_ctx_t *ctx, personalize_str_t path,
+    personalize_value_t *value);
+
+/* A compiled set, how to get what it reads, and who still uses it. */
+struct ngx_http_crm_campaigns_s {
+    personalize_set_t    *set;
+    ngx_http_crm_attr_pt *attrs; /* one per attribute of the set */
+    ngx_uint_t            refs;  /* its site and the requests holding it */
+};
 
 
 extern ngx_module_t ngx_http_crm_module;      /* conf, phases, variables */
@@ -378,6 +393,11 @@ ngx_int_t ngx_http_crm_offer_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_crm_offer_slot(ngx_http_request_t *r,
     ngx_http_crm_ctx_t *ctx, personalize_str_t slot, ngx_str_t *content,
     tracker_shown_t *shown);
+/* Where the attribute of that path comes from; never NULL. */
+ngx_http_crm_attr_pt ngx_http_crm_offer_attr(personalize_str_t path);
+/* Replaces every Cache-Control of the answer. */
+ngx_int_t ngx_http_crm_offer_cache_control(
+    ngx_http_request_t *r, const char *value);
 /* $crm_segment: customer.rfm.segment of the profile. */
 ngx_int_t ngx_http_crm_offer_segment(
     ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);

@@ -30,7 +30,9 @@ personalize_alloc(personalize_compiler_t *c, size_t size)
     personalize_set_t   *set = c->set;
     personalize_block_t *block;
 
-    size = (size + sizeof(void *) - 1) & ~(sizeof(void *) - 1);
+    /* never nothing, so that NULL always means out of memory */
+    size = (size | 1) + sizeof(void *) - 1;
+    size &= ~(sizeof(void *) - 1);
 
     if (size > set->nfree) {
         room = size > BLOCK_BYTES ? size : BLOCK_BYTES;
@@ -114,13 +116,13 @@ personalize_fault(personalize_compiler_t *c, const char *format, ...)
         return PERSONALIZE_INVALID;
     }
 
-    n = snprintf(c->fault, c->fault_size, "%s: ",
-        c->path_len > 0 ? c->path : "set");
+    n = snprintf(
+        c->fault, c->fault_size, "%s: ", c->path_len > 0 ? c->path : "set");
 
     if (n > 0 && (size_t) n < c->fault_size) {
         va_start(args, format);
-        (void) vsnprintf(c->fault + n, c->fault_size - (size_t) n, format,
-            args);
+        (void) vsnprintf(
+            c->fault + n, c->fault_size - (size_t) n, format, args);
         va_end(args);
     }
 

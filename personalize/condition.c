@@ -24,10 +24,10 @@ typedef struct {
     int16_t no;
 } targets_t;
 
-static personalize_result_e compile_condition(personalize_compiler_t *c,
-    json_t *condition, targets_t to, int16_t *entry);
-static personalize_result_e compile_value(personalize_compiler_t *c,
-    json_t *value, targets_t to, int16_t *entry);
+static personalize_result_e compile_condition(
+    personalize_compiler_t *c, json_t *condition, targets_t to, int16_t *entry);
+static personalize_result_e compile_value(
+    personalize_compiler_t *c, json_t *value, targets_t to, int16_t *entry);
 
 
 /* ---- compiling ---------------------------------------------------------- */
@@ -48,8 +48,8 @@ swapped(targets_t to)
 static personalize_result_e
 too_many_clauses(personalize_compiler_t *c)
 {
-    return personalize_fault(c, "more than %d clauses, split the campaign",
-        PERSONALIZE_CLAUSES_MAX);
+    return personalize_fault(
+        c, "more than %d clauses, split the campaign", PERSONALIZE_CLAUSES_MAX);
 }
 
 
@@ -97,8 +97,8 @@ members(personalize_compiler_t *c, json_t *object, void *found[MEMBERS_MAX],
 
 
 static personalize_result_e
-compile_equal(personalize_compiler_t *c, json_t *value, targets_t to,
-    int16_t *entry)
+compile_equal(
+    personalize_compiler_t *c, json_t *value, targets_t to, int16_t *entry)
 {
     personalize_clause_t clause;
     personalize_result_e rc;
@@ -140,8 +140,8 @@ compile_equal(personalize_compiler_t *c, json_t *value, targets_t to,
 
 
 static personalize_result_e
-compile_order(personalize_compiler_t *c, personalize_test_e test,
-    json_t *value, targets_t to, int16_t *entry)
+compile_order(personalize_compiler_t *c, personalize_test_e test, json_t *value,
+    targets_t to, int16_t *entry)
 {
     personalize_clause_t clause;
     personalize_result_e rc;
@@ -192,8 +192,8 @@ compare_numbers(const void *one, const void *two)
 
 
 static personalize_result_e
-choice_add(
-    personalize_compiler_t *c, personalize_choice_t *choice, const json_t *value)
+choice_add(personalize_compiler_t *c, personalize_choice_t *choice,
+    const json_t *value)
 {
     switch (json_typeof(value)) {
 
@@ -257,8 +257,8 @@ choice_compile(
 
 
 static personalize_result_e
-compile_in(personalize_compiler_t *c, json_t *list, targets_t to,
-    int16_t *entry)
+compile_in(
+    personalize_compiler_t *c, json_t *list, targets_t to, int16_t *entry)
 {
     personalize_choice_t *choice;
     personalize_clause_t  clause;
@@ -287,8 +287,8 @@ compile_in(personalize_compiler_t *c, json_t *list, targets_t to,
 
 
 static personalize_result_e
-compile_exists(personalize_compiler_t *c, json_t *value, targets_t to,
-    int16_t *entry)
+compile_exists(
+    personalize_compiler_t *c, json_t *value, targets_t to, int16_t *entry)
 {
     personalize_clause_t clause;
 
@@ -316,8 +316,8 @@ deeper(personalize_compiler_t *c)
 
 
 static personalize_result_e
-compile_value_not(personalize_compiler_t *c, json_t *value, targets_t to,
-    int16_t *entry)
+compile_value_not(
+    personalize_compiler_t *c, json_t *value, targets_t to, int16_t *entry)
 {
     personalize_result_e rc;
 
@@ -380,8 +380,8 @@ compile_operator(
 
 /* What stands under a path: a value, or operators joined by and. */
 static personalize_result_e
-compile_value(personalize_compiler_t *c, json_t *value, targets_t to,
-    int16_t *entry)
+compile_value(
+    personalize_compiler_t *c, json_t *value, targets_t to, int16_t *entry)
 {
     void                *found[MEMBERS_MAX];
     unsigned             n;
@@ -506,8 +506,8 @@ compile_logic(
 
 /* Recurses PERSONALIZE_DEPTH_MAX times at most. */
 static personalize_result_e
-compile_condition(personalize_compiler_t *c, json_t *condition, targets_t to,
-    int16_t *entry)
+compile_condition(
+    personalize_compiler_t *c, json_t *condition, targets_t to, int16_t *entry)
 {
     void                *found[MEMBERS_MAX];
     unsigned             n;
@@ -718,8 +718,8 @@ clause_holds(
 
 
 int
-personalize_condition_fits(const personalize_clause_t *clauses, int entry,
-    personalize_view_t *view)
+personalize_condition_fits(
+    const personalize_clause_t *clauses, int entry, personalize_view_t *view)
 {
     const personalize_value_t  *value;
     const personalize_clause_t *clause;

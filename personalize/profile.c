@@ -17,6 +17,8 @@
 
 #include "set.h"
 
+#include <stdio.h>
+
 
 #define BLOB_MAGIC   0x31707263U /* "crp1" */
 #define BLOB_HEADER  8           /* bytes: magic and nslots */
@@ -256,8 +258,8 @@ record_end(packer_t *packer, size_t record)
 
 
 static personalize_result_e
-pack_bytes(packer_t *packer, personalize_type_e type, const void *data,
-    size_t len)
+pack_bytes(
+    packer_t *packer, personalize_type_e type, const void *data, size_t len)
 {
     size_t               record;
     personalize_result_e rc;
@@ -364,8 +366,7 @@ pack_value(packer_t *packer, const json_t *value)
     case JSON_INTEGER:
     case JSON_REAL:
         number = json_number_value(value);
-        return pack_bytes(
-            packer, PERSONALIZE_NUMBER, &number, sizeof(double));
+        return pack_bytes(packer, PERSONALIZE_NUMBER, &number, sizeof(double));
 
     case JSON_STRING:
         return pack_bytes(packer, PERSONALIZE_TEXT, json_string_value(value),

@@ -71,7 +71,7 @@ is_path(personalize_str_t tag)
 {
     size_t i;
 
-    if (tag.len == 0 || memchr("#^/!>&={|<$*.", tag.data[0], 13) != NULL) {
+    if (tag.len == 0 || strchr("#^/!>&={|<$*.", tag.data[0]) != NULL) {
         return 0;
     }
 

@@ -174,12 +174,11 @@ personalize_result_e personalize_copy(
 /* Lengthens the JSON path; the result is for personalize_path_pop. */
 size_t personalize_path_push(personalize_compiler_t *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void   personalize_path_pop(personalize_compiler_t *c, size_t len);
+void personalize_path_pop(personalize_compiler_t *c, size_t len);
 
 /* Writes "<path>: <sentence>" as the fault and returns INVALID. */
-personalize_result_e personalize_fault(
-    personalize_compiler_t *c, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+personalize_result_e personalize_fault(personalize_compiler_t *c,
+    const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Numbers an attribute path. */
 personalize_result_e personalize_intern(
@@ -191,8 +190,8 @@ personalize_result_e personalize_intern(
 /* Leaves the clauses in c->clauses and where to begin in *entry. */
 personalize_result_e personalize_condition_compile(
     personalize_compiler_t *c, json_t *when, int16_t *entry);
-int personalize_condition_fits(const personalize_clause_t *clauses, int entry,
-    personalize_view_t *view);
+int personalize_condition_fits(
+    const personalize_clause_t *clauses, int entry, personalize_view_t *view);
 
 
 /* ---- render.c ----------------------------------------------------------- */

@@ -26,11 +26,11 @@
 #endif
 
 
-#define OPEN     "<!--crm:slot "
-#define OPEN_LEN 13
-#define CLOSE    "<!--/crm:slot-->"
-#define END      "-->"
-#define END_LEN  3
+#define OPEN      "<!--crm:slot "
+#define OPEN_LEN  13
+#define CLOSE     "<!--/crm:slot-->"
+#define CLOSE_LEN 16
+#define END_LEN   3 /* "-->" */
 
 /* 30 KB: memchr 0.36 us, pair search 1.7 us, and about 8 ns per false hit */
 #define FALSE_HITS_MAX 128
@@ -83,11 +83,11 @@ match_name(const char *p, size_t n)
 static match_e
 match_byte(const char *p, size_t n)
 {
-    if (n > 4 && p[4] == '/') {
+    if (n > 4 && n < CLOSE_LEN && p[4] == '/') {
         if (p[n] != CLOSE[n]) {
             return MATCH_NONE;
         }
-        return n + 1 == sizeof(CLOSE) - 1 ? MATCH_CLOSE : MATCH_BEGUN;
+        return n + 1 == CLOSE_LEN ? MATCH_CLOSE : MATCH_BEGUN;
     }
 
     if (n < OPEN_LEN) {
@@ -131,8 +131,7 @@ find_pair(const char *p, const char *end)
     for (; end - p > 16; p += 16) {
         mask = _mm_movemask_epi8(_mm_and_si128(
             _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *) p), less),
-            _mm_cmpeq_epi8(
-                _mm_loadu_si128((const __m128i *) (p + 1)), bang)));
+            _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *) (p + 1)), bang)));
         if (mask != 0) {
             return p + __builtin_ctz((unsigned) mask);
         }
@@ -154,8 +153,7 @@ find_pair(const char *p, const char *end)
  * byte; else end.
  */
 static const char *
-find_candidate(
-    personalize_scanner_t *scanner, const char *p, const char *end)
+find_candidate(personalize_scanner_t *scanner, const char *p, const char *end)
 {
     const char *bang, *from;
 

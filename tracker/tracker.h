@@ -354,6 +354,14 @@ tracker_result_e tracker_journal_next(
 void tracker_journal_set_sent(tracker_journal_t *journal, uint64_t seq);
 void tracker_journal_set_durable(tracker_journal_t *journal, uint64_t seq);
 
+/*
+ * Sequences up to seq are never used again, for a back end has seen them: after
+ * power loss the file may be older than what Redis or PostgreSQL knows, which
+ * would take new events for old ones.  INVALID: absurdly far (2^32) ahead.
+ */
+tracker_result_e tracker_journal_advance(
+    tracker_journal_t *journal, uint64_t seq);
+
 /* Starts writing dirty pages to disk; the interval is the caller's. */
 tracker_result_e tracker_journal_sync(tracker_journal_t *journal);
 

@@ -296,9 +296,9 @@ create table crm.published (
 comment on table crm.published is 'Which run each part in force comes from.';
 
 
-/* Unlogged: a crash loses results that were never published; run again. */
+/* No foreign keys: rows are many, written once and dropped with their run. */
 
-create unlogged table crm.result_profile (
+create table crm.result_profile (
     run         bigint not null,
     part        text not null,
     customer_id text not null,
@@ -309,7 +309,7 @@ create unlogged table crm.result_profile (
 comment on table crm.result_profile is
 'Results of runs about customers, not in force before they are published.';
 
-create unlogged table crm.result_popular (
+create table crm.result_popular (
     run        bigint not null,
     rank       int not null,
     product_id text not null,
@@ -320,7 +320,7 @@ create unlogged table crm.result_popular (
 comment on table crm.result_popular is
 'Results of runs: popular products, not in force before published.';
 
-create unlogged table crm.result_coviewed (
+create table crm.result_coviewed (
     run        bigint not null,
     product_id text not null,
     rank       int not null,

@@ -6,9 +6,9 @@
  * PARTITION OF would stop them.  There is no default partition: an event of a
  * day nobody made is an error, not a table that grows unseen.
  *
- * One transaction holds a few locks per new day, so a stock server (
- * max_locks_per_transaction = 64) makes some 1,200 days at once; beyond what
- * fits the function refuses and says how many do.
+ * One transaction holds five to eight locks per new day: a stock server
+ * (max_locks_per_transaction = 64) makes 800 days at once.  Beyond what fits
+ * the function refuses and says how many do.
  */
 
 set local role crm_owner;

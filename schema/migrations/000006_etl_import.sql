@@ -122,11 +122,11 @@ return case when jsonb_typeof(us) = 'number'
 comment on function crm.us_time is
 'Microseconds since 1970 as time; null outside 1990 to 2099.';
 
-create function crm.count_of(n jsonb, least int) returns int
+create function crm.count_of(n jsonb, lowest int) returns int
 language sql immutable parallel safe
 return case when jsonb_typeof(n) = 'number'
-             and n::numeric between least and 2147483647
-            then n::numeric::int else least end;
+             and n::numeric between lowest and 2147483647
+            then n::numeric::int else lowest end;
 
 comment on function crm.count_of is
 'A JSON number as int, at least the given one.';

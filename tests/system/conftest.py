@@ -5,11 +5,15 @@ build) and may say with `CONF = {...}` what differs.  When a test ends, its
 logs must hold no alert, no emerg and no word of a sanitizer.
 """
 
+import contextlib
 import http.client
 import itertools
 import json
 import os
+import select
 import shutil
+import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -124,6 +128,44 @@ class Shop(Stack):
                 + ledger['in_journal'] + ledger['shed'], ledger
             return ledger['in_journal'] == 0
         wait_until(durable, 'all events to become durable', seconds)
+
+    def redis_ask(self, *words):
+        """The whole answer of Redis to one command."""
+        with socket.create_connection(
+                ('127.0.0.1', self.port('redis')), timeout=5) as s:
+            s.sendall(redis_words(words))
+            with s.makefile('rb') as stream:
+                return read_reply(stream)
+
+    def visitor_of(self, worker, **headers):
+        """A visitor whose connection that worker has: others stand still.
+
+        Connections knock until the worker takes them, because one that stands
+        still may be woken for the first.
+        """
+        others = [pid for pid in self.nginx.children() if pid != worker]
+        visitor = Visitor(self, **headers)
+        knocks = []
+        for pid in others:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            visitor.connection = http.client.HTTPConnection(
+                '127.0.0.1', self.port('nginx'), timeout=20)
+            visitor.connection.connect()
+            visitor.connection.request('GET', '/style.css')
+
+            def answered():
+                knocks.append(socket.create_connection(
+                    ('127.0.0.1', self.port('nginx'))))
+                return select.select([visitor.connection.sock], [], [], 0)[0]
+            wait_until(answered, f'worker {worker} to answer', 10)
+            visitor.connection.getresponse().read()
+        finally:
+            for pid in others:
+                os.kill(pid, signal.SIGCONT)
+            for knock in knocks:
+                knock.close()
+        return visitor
 
     def campaign(self, key, slot='hero', when=None, content=None, **more):
         """Applies one campaign the way a marketer's team does."""
@@ -245,14 +287,118 @@ def compare(shop, load, may_miss=0, seconds=40):
     return len(want), len(missing)
 
 
-@pytest.fixture(scope='module')
-def shop(request):
-    """The stack of this test file; CONF in the file changes it."""
+class Peer:
+    """A TCP server whose every connection runs a script on a thread.
+
+    behave() changes the script and cuts the connections of the one before, so
+    that whoever is connected meets the new one.  Without a script the peer is
+    honest: it passes all bytes on to the port `to`.
+    """
+
+    def __init__(self, script=None, to=None):
+        self.script = script
+        self.to = to
+        self.connections = set()
+        self.met = 0                # connections since behave()
+        self.lock = threading.Lock()
+        self.listener = socket.create_server(('127.0.0.1', 0), backlog=128)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection = self.listener.accept()[0]
+            except OSError:
+                return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self.serve, args=(connection,),
+                             daemon=True).start()
+
+    def serve(self, connection):
+        with self.lock:
+            self.connections.add(connection)
+            script = self.script
+            self.met += 1
+        try:
+            if script is None:
+                relay(connection, self.to)
+            else:
+                script(connection)
+        except OSError:
+            pass
+        finally:
+            with self.lock:
+                self.connections.discard(connection)
+            cut(connection)
+            connection.close()
+
+    def behave(self, script=None):
+        with self.lock:
+            self.script = script
+            self.met = 0
+            for connection in self.connections:
+                cut(connection)
+
+    def close(self):
+        cut(self.listener)
+        self.listener.close()
+        self.behave(cut)
+
+
+def cut(connection):
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def relay(near, port, limit=None):
+    """Passes bytes both ways; cuts after `limit` bytes of the far side."""
+    with socket.create_connection(('127.0.0.1', port), timeout=5) as far:
+        far.settimeout(None)
+        sides = {near: far, far: near}
+        while limit is None or limit > 0:
+            for side in select.select(list(sides), [], [])[0]:
+                data = side.recv(65536)
+                if not data:
+                    return
+                if side is far and limit is not None:
+                    data = data[:limit]
+                    limit -= len(data)
+                sides[side].sendall(data)
+
+
+def read_reply(stream):
+    """One reply of Redis from a binary file: bytes, int, list or None."""
+    line = stream.readline()
+    if not line.endswith(b'\r\n'):
+        raise ConnectionError('redis closed the connection')
+    kind, rest = line[:1], line[1:-2]
+    if kind == b':':
+        return int(rest)
+    if kind in b'+-':
+        return line[:-2]
+    if int(rest) < 0:
+        return None
+    if kind == b'$':
+        return stream.read(int(rest) + 2)[:-2]
+    return [read_reply(stream) for _ in range(int(rest))]
+
+
+def redis_words(words):
+    """A command as it goes over the wire."""
+    parts = [w if isinstance(w, bytes) else str(w).encode() for w in words]
+    return b'*%d\r\n' % len(parts) + b''.join(
+        b'$%d\r\n%s\r\n' % (len(p), p) for p in parts)
+
+
+@contextlib.contextmanager
+def new_shop(request, start=Shop.start):
+    """A stack with what CONF of the test file says, started as told."""
     folder = tempfile.mkdtemp(prefix='crm-test-')
     os.chmod(folder, 0o755)
     stack = Shop(folder, **getattr(request.module, 'CONF', {}))
     try:
-        stack.start()
+        start(stack)
         yield stack
     finally:
         stack.stop()
@@ -261,6 +407,13 @@ def shop(request):
             print(f'kept {folder}')
         else:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope='module')
+def shop(request):
+    """The stack of this test file; CONF in the file changes it."""
+    with new_shop(request) as stack:
+        yield stack
 
 
 @pytest.fixture(autouse=True)

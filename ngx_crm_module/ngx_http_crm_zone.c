@@ -1,0 +1,719 @@
+/*
+ * ngx_http_crm_zone.c - keeps visitor state in shared memory for all workers.
+ *
+ * One cell of 2 KB per visitor: the running session (tracker_live_t) and, in
+ * the rest of the cell, the packed profile.  nginx's slab fragments under mixed
+ * sizes (after freeing half of a full zone at random, not one larger object
+ * fits), so the cells are one allocation, made once, and recycled by age: a
+ * full zone gives the cell of the visitor not seen for longest to the new one.
+ *
+ *     zone := head, buckets (index of first cell, 0: none), cells
+ *
+ * Cells are found by hash chain and aged in a doubly linked list; both link by
+ * index, from 1, never by pointer, because each process may map the zone
+ * elsewhere.  The mutex is the slab pool's: nginx's master unlocks it when a
+ * worker dies inside.  Whatever that worker left half done is told by `busy`:
+ * who then takes the lock empties the zone, which costs look-ups, not data.
+ *
+ * Freshness of a profile: FRESH within a minute of its answer; then, or after a
+ * NOTIFY, STALE, which one caller per second is told so that it refreshes
+ * behind the page while all others use what is there.
+ */
+
+#include "ngx_http_crm_module.h"
+
+
+#define NGX_HTTP_CRM_CELL_BYTES  2048
+#define NGX_HTTP_CRM_ZONE_MIN    (256 * 1024) /* bytes, about 100 visitors */
+#define NGX_HTTP_CRM_ZONE_LAYOUT 1            /* raise with any change */
+#define NGX_HTTP_CRM_ZONE_SITES  256          /* slots of a hash by site */
+#define NGX_HTTP_CRM_FRESH_MS    60000
+#define NGX_HTTP_CRM_REFRESH_MS  1000 /* between two told STALE */
+#define NGX_HTTP_CRM_IDENTIFY_MS 2000 /* answers of before may still come */
+
+
+typedef struct {
+    uint8_t        vid[TRACKER_UUID_SIZE];
+    uint32_t       site;  /* hash of its name: indexes change with a reload */
+    uint32_t       chain; /* next cell of the bucket */
+    uint32_t       newer; /* towards the head of the list by age */
+    uint32_t       older;
+    uint64_t       fetched_ms;  /* when the profile was answered; 0: stale */
+    uint64_t       asked_ms;    /* when somebody was last told STALE */
+    uint64_t       identify_ms; /* when the customer became another */
+    uint16_t       profile_len; /* bytes; 0: nobody is known, or too large */
+    uint8_t        answered;    /* the profile was answered at least once */
+    uint8_t        lively;      /* live holds a session */
+    tracker_live_t live;
+} ngx_http_crm_cell_t;
+
+#define NGX_HTTP_CRM_PROFILE_MAX                                               \
+    (NGX_HTTP_CRM_CELL_BYTES - sizeof(ngx_http_crm_cell_t))
+
+
+typedef struct {
+    uint32_t layout;
+    uint32_t live_bytes; /* sizeof(tracker_live_t) of who made the zone */
+    uint32_t busy;       /* somebody changes something at this moment */
+    uint32_t ncells;
+    uint32_t nbuckets; /* a power of two */
+    uint32_t used;     /* cells given out so far, they never come back */
+    uint32_t newest;
+    uint32_t oldest;
+    uint64_t stale_ms[NGX_HTTP_CRM_ZONE_SITES]; /* all before is stale */
+} ngx_http_crm_zone_head_t;
+
+
+struct ngx_http_crm_zone_s {
+    ngx_http_crm_zone_head_t *head;
+    ngx_slab_pool_t          *shpool;
+    uint32_t                 *buckets;
+    u_char                   *cells;
+};
+
+
+char *
+ngx_http_crm_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_crm_main_conf_t *cmcf = conf;
+
+    ssize_t              size;
+    ngx_str_t           *value, name, s;
+    ngx_uint_t           i;
+    ngx_http_crm_zone_t *zone;
+
+    if (cmcf->zone != NULL) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    ngx_str_null(&name);
+    size = 0;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_http_crm_argument(&value[i], "name", &s)) {
+            name = s;
+            continue;
+        }
+
+        if (ngx_http_crm_argument(&value[i], "size", &s)) {
+            size = ngx_parse_size(&s);
+
+            if (size >= NGX_HTTP_CRM_ZONE_MIN) {
+                continue;
+            }
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+            "invalid value \"%V\" in \"crm_zone\": use name=NAME and "
+            "size=SIZE from 256k, for example name=crm size=16m",
+            &value[i]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (name.len == 0 || size == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+            "\"crm_zone\" needs both name=NAME and size=SIZE, for example "
+            "name=crm size=16m");
+        return NGX_CONF_ERROR;
+    }
+
+    zone = ngx_pcalloc(cf->pool, sizeof(ngx_http_crm_zone_t));
+    if (zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    cmcf->zone = ngx_shared_memory_add(cf, &name, size, &ngx_http_crm_module);
+    if (cmcf->zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    cmcf->zone->init = ngx_http_crm_zone_init;
+    cmcf->zone->data = zone;
+
+    return NGX_CONF_OK;
+}
+
+
+static void
+ngx_http_crm_zone_map(ngx_http_crm_zone_t *zone)
+{
+    size_t buckets;
+
+    zone->head = zone->shpool->data;
+    zone->buckets = (uint32_t *) (zone->head + 1);
+    buckets = (size_t) zone->head->nbuckets * sizeof(uint32_t);
+
+    zone->cells = ngx_align_ptr((u_char *) zone->buckets + buckets, 64);
+}
+
+
+/* Takes all the pages there are, in one piece. */
+static ngx_int_t
+ngx_http_crm_zone_create(ngx_http_crm_zone_t *zone)
+{
+    size_t                    size, left;
+    uint32_t                  nbuckets;
+    ngx_http_crm_zone_head_t *head;
+
+    zone->shpool->log_nomem = 0;
+    head = NULL;
+
+    for (size = zone->shpool->pfree * ngx_pagesize; size >= 64 * 1024;
+         size -= ngx_pagesize)
+    {
+        head = ngx_slab_alloc(zone->shpool, size);
+        if (head != NULL) {
+            break;
+        }
+    }
+
+    if (head == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (nbuckets = 16; (size_t) nbuckets * NGX_HTTP_CRM_CELL_BYTES * 2 <= size;
+         nbuckets *= 2)
+    { /* void */
+    }
+
+    left = size - sizeof(ngx_http_crm_zone_head_t) - 64
+           - (size_t) nbuckets * sizeof(uint32_t);
+
+    ngx_memzero(head, size);
+    head->layout = NGX_HTTP_CRM_ZONE_LAYOUT;
+    head->live_bytes = sizeof(tracker_live_t);
+    head->nbuckets = nbuckets;
+    head->ncells = (uint32_t) (left / NGX_HTTP_CRM_CELL_BYTES);
+    zone->shpool->data = head;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_crm_zone_init(ngx_shm_zone_t *shm_zone, void *data)
+{
+    ngx_http_crm_zone_t *old = data;
+
+    ngx_http_crm_zone_t *zone;
+
+    zone = shm_zone->data;
+    zone->shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+
+    if (old == NULL && !shm_zone->shm.exists
+        && ngx_http_crm_zone_create(zone) != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+            "\"crm_zone\" \"%V\" has no room for a cell: use a larger size",
+            &shm_zone->shm.name);
+        return NGX_ERROR;
+    }
+
+    ngx_http_crm_zone_map(zone);
+
+    if (zone->head->layout != NGX_HTTP_CRM_ZONE_LAYOUT
+        || zone->head->live_bytes != sizeof(tracker_live_t))
+    {
+        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+            "\"crm_zone\" \"%V\" was made by another version: restart nginx, "
+            "or use another name",
+            &shm_zone->shm.name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_crm_zone_unlock(ngx_http_crm_zone_t *zone)
+{
+    ngx_memory_barrier();
+    zone->head->busy = 0;
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+}
+
+
+static void
+ngx_http_crm_zone_lock(ngx_http_crm_zone_t *zone)
+{
+    ngx_http_crm_zone_head_t *head;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+    head = zone->head;
+
+    if (head->busy) {
+        head->used = 0;
+        head->newest = 0;
+        head->oldest = 0;
+        ngx_memzero(zone->buckets, head->nbuckets * sizeof(uint32_t));
+    }
+
+    head->busy = 1;
+    ngx_memory_barrier();
+}
+
+
+static ngx_inline ngx_http_crm_cell_t *
+ngx_http_crm_cell(ngx_http_crm_zone_t *zone, uint32_t index)
+{
+    return (ngx_http_crm_cell_t *) (zone->cells
+                                    + (size_t) (index - 1)
+                                          * NGX_HTTP_CRM_CELL_BYTES);
+}
+
+
+static uint64_t
+ngx_http_crm_zone_now_ms(void)
+{
+    ngx_time_t *tp;
+
+    tp = ngx_timeofday();
+
+    return (uint64_t) tp->sec * 1000 + tp->msec;
+}
+
+
+static uint32_t
+ngx_http_crm_zone_site(ngx_http_crm_site_t *site)
+{
+    return ngx_crc32_short(site->name.data, site->name.len);
+}
+
+
+/* The last bytes of a UUIDv7 are random, and signed: nobody chooses them. */
+static uint32_t *
+ngx_http_crm_zone_bucket(
+    ngx_http_crm_zone_t *zone, const uint8_t *vid, uint32_t site)
+{
+    uint32_t random;
+
+    ngx_memcpy(
+        &random, vid + TRACKER_UUID_SIZE - sizeof(random), sizeof(random));
+
+    return &zone->buckets[(random ^ site) & (zone->head->nbuckets - 1)];
+}
+
+
+static uint32_t
+ngx_http_crm_zone_find(
+    ngx_http_crm_zone_t *zone, const uint8_t *vid, uint32_t site)
+{
+    uint32_t             index;
+    ngx_http_crm_cell_t *cell;
+
+    index = *ngx_http_crm_zone_bucket(zone, vid, site);
+
+    while (index != 0) {
+        cell = ngx_http_crm_cell(zone, index);
+
+        if (cell->site == site
+            && ngx_memcmp(cell->vid, vid, TRACKER_UUID_SIZE) == 0) {
+            return index;
+        }
+
+        index = cell->chain;
+    }
+
+    return 0;
+}
+
+
+static void
+ngx_http_crm_zone_unlink(ngx_http_crm_zone_t *zone, uint32_t index)
+{
+    ngx_http_crm_cell_t      *cell;
+    ngx_http_crm_zone_head_t *head;
+
+    head = zone->head;
+    cell = ngx_http_crm_cell(zone, index);
+
+    if (cell->newer != 0) {
+        ngx_http_crm_cell(zone, cell->newer)->older = cell->older;
+    } else {
+        head->newest = cell->older;
+    }
+
+    if (cell->older != 0) {
+        ngx_http_crm_cell(zone, cell->older)->newer = cell->newer;
+    } else {
+        head->oldest = cell->newer;
+    }
+}
+
+
+static void
+ngx_http_crm_zone_link(ngx_http_crm_zone_t *zone, uint32_t index)
+{
+    ngx_http_crm_cell_t      *cell;
+    ngx_http_crm_zone_head_t *head;
+
+    head = zone->head;
+    cell = ngx_http_crm_cell(zone, index);
+    cell->newer = 0;
+    cell->older = head->newest;
+
+    if (head->newest != 0) {
+        ngx_http_crm_cell(zone, head->newest)->newer = index;
+    } else {
+        head->oldest = index;
+    }
+
+    head->newest = index;
+}
+
+
+/* Takes the oldest cell away from its visitor. */
+static uint32_t
+ngx_http_crm_zone_evict(ngx_http_crm_zone_t *zone)
+{
+    uint32_t             index, *link;
+    ngx_http_crm_cell_t *cell;
+
+    index = zone->head->oldest;
+    cell = ngx_http_crm_cell(zone, index);
+    link = ngx_http_crm_zone_bucket(zone, cell->vid, cell->site);
+
+    while (*link != index) {
+        link = &ngx_http_crm_cell(zone, *link)->chain;
+    }
+
+    *link = cell->chain;
+    ngx_http_crm_zone_unlink(zone, index);
+
+    return index;
+}
+
+
+/* The visitor's cell, made if there is none, and now the newest of all. */
+static ngx_http_crm_cell_t *
+ngx_http_crm_zone_obtain(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_zone_t *zone, const uint8_t *vid, uint32_t site)
+{
+    uint32_t             index, *bucket;
+    ngx_http_crm_cell_t *cell;
+
+    index = ngx_http_crm_zone_find(zone, vid, site);
+
+    if (index != 0) {
+        if (index != zone->head->newest) {
+            ngx_http_crm_zone_unlink(zone, index);
+            ngx_http_crm_zone_link(zone, index);
+        }
+
+        return ngx_http_crm_cell(zone, index);
+    }
+
+    if (zone->head->used < zone->head->ncells) {
+        index = ++zone->head->used;
+    } else {
+        index = ngx_http_crm_zone_evict(zone);
+        ngx_http_crm_count(cmcf, NGX_HTTP_CRM_ZONE_EVICTED);
+    }
+
+    cell = ngx_http_crm_cell(zone, index);
+    ngx_memzero(cell, sizeof(ngx_http_crm_cell_t));
+    ngx_memcpy(cell->vid, vid, TRACKER_UUID_SIZE);
+    cell->site = site;
+
+    bucket = ngx_http_crm_zone_bucket(zone, vid, site);
+    cell->chain = *bucket;
+    *bucket = index;
+    ngx_http_crm_zone_link(zone, index);
+
+    return cell;
+}
+
+
+static ngx_http_crm_zone_e
+ngx_http_crm_zone_freshness(
+    ngx_http_crm_zone_t *zone, ngx_http_crm_cell_t *cell, uint64_t now)
+{
+    uint64_t stale;
+
+    if (!cell->answered) {
+        return NGX_HTTP_CRM_ZONE_MISSING;
+    }
+
+    stale = zone->head->stale_ms[cell->site % NGX_HTTP_CRM_ZONE_SITES];
+
+    if (cell->fetched_ms > stale
+        && cell->fetched_ms + NGX_HTTP_CRM_FRESH_MS > now) {
+        return NGX_HTTP_CRM_ZONE_FRESH;
+    }
+
+    /* also when the clock was set back */
+    if (cell->asked_ms + NGX_HTTP_CRM_REFRESH_MS > now && cell->asked_ms <= now)
+    {
+        return NGX_HTTP_CRM_ZONE_FRESH;
+    }
+
+    cell->asked_ms = now;
+
+    return NGX_HTTP_CRM_ZONE_STALE;
+}
+
+
+ngx_http_crm_zone_e
+ngx_http_crm_zone_get(ngx_http_crm_main_conf_t *cmcf, ngx_http_crm_site_t *site,
+    const uint8_t vid[TRACKER_UUID_SIZE], tracker_live_t *live,
+    ngx_pool_t *pool, ngx_str_t *profile)
+{
+    char                 blob[NGX_HTTP_CRM_CELL_BYTES];
+    size_t               len;
+    uint32_t             index, hash;
+    ngx_http_crm_zone_e  state;
+    ngx_http_crm_cell_t *cell;
+    ngx_http_crm_zone_t *zone;
+
+    ngx_str_null(profile);
+
+    if (live != NULL) {
+        ngx_memzero(live, sizeof(tracker_live_t));
+    }
+
+    if (cmcf->zone == NULL) {
+        return NGX_HTTP_CRM_ZONE_MISSING;
+    }
+
+    zone = cmcf->zone->data;
+    hash = ngx_http_crm_zone_site(site);
+    state = NGX_HTTP_CRM_ZONE_MISSING;
+    len = 0;
+
+    ngx_http_crm_zone_lock(zone);
+    index = ngx_http_crm_zone_find(zone, vid, hash);
+
+    if (index != 0) {
+        cell = ngx_http_crm_cell(zone, index);
+        state =
+            ngx_http_crm_zone_freshness(zone, cell, ngx_http_crm_zone_now_ms());
+
+        if (live != NULL && cell->lively) {
+            *live = cell->live;
+        }
+
+        len = cell->profile_len;
+        ngx_memcpy(blob, cell + 1, len);
+    }
+
+    ngx_http_crm_zone_unlock(zone);
+
+    ngx_http_crm_count(cmcf, state == NGX_HTTP_CRM_ZONE_MISSING
+                                 ? NGX_HTTP_CRM_ZONE_MISSES
+                                 : NGX_HTTP_CRM_ZONE_HITS);
+
+    if (len > 0) {
+        profile->data = ngx_pnalloc(pool, len);
+
+        if (profile->data == NULL) {
+            return NGX_HTTP_CRM_ZONE_MISSING;
+        }
+
+        ngx_memcpy(profile->data, blob, len);
+        profile->len = len;
+    }
+
+    return state;
+}
+
+
+ngx_int_t
+ngx_http_crm_zone_live(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
+    tracker_live_t *live)
+{
+    uint32_t             index;
+    ngx_int_t            rc;
+    ngx_http_crm_cell_t *cell;
+    ngx_http_crm_zone_t *zone;
+
+    if (cmcf->zone == NULL) {
+        return NGX_DECLINED;
+    }
+
+    zone = cmcf->zone->data;
+    rc = NGX_DECLINED;
+
+    ngx_http_crm_zone_lock(zone);
+    index = ngx_http_crm_zone_find(zone, vid, ngx_http_crm_zone_site(site));
+
+    if (index != 0) {
+        cell = ngx_http_crm_cell(zone, index);
+
+        if (cell->lively) {
+            *live = cell->live;
+            rc = NGX_OK;
+        }
+    }
+
+    ngx_http_crm_zone_unlock(zone);
+
+    return rc;
+}
+
+
+void
+ngx_http_crm_zone_add(ngx_http_crm_main_conf_t *cmcf, ngx_http_crm_site_t *site,
+    const uint8_t vid[TRACKER_UUID_SIZE], tracker_event_t *event,
+    uint32_t session_started_s, tracker_live_t *live)
+{
+    ngx_http_crm_cell_t *cell;
+    ngx_http_crm_zone_t *zone;
+
+    if (cmcf->zone == NULL) {
+        return;
+    }
+
+    zone = cmcf->zone->data;
+
+    ngx_http_crm_zone_lock(zone);
+    cell =
+        ngx_http_crm_zone_obtain(cmcf, zone, vid, ngx_http_crm_zone_site(site));
+
+    tracker_live_add(&cell->live, event, session_started_s);
+    cell->lively = 1;
+
+    if (live != NULL) {
+        *live = cell->live;
+    }
+
+    ngx_http_crm_zone_unlock(zone);
+}
+
+
+void
+ngx_http_crm_zone_put(ngx_http_crm_main_conf_t *cmcf, ngx_http_crm_site_t *site,
+    const uint8_t vid[TRACKER_UUID_SIZE], const tracker_live_t *live,
+    const ngx_str_t *profile)
+{
+    uint64_t             now;
+    ngx_uint_t           large;
+    ngx_http_crm_cell_t *cell;
+    ngx_http_crm_zone_t *zone;
+
+    if (cmcf->zone == NULL || (live == NULL && profile == NULL)) {
+        return;
+    }
+
+    zone = cmcf->zone->data;
+    now = ngx_http_crm_zone_now_ms();
+    large = (profile != NULL && profile->len > NGX_HTTP_CRM_PROFILE_MAX);
+
+    ngx_http_crm_zone_lock(zone);
+    cell =
+        ngx_http_crm_zone_obtain(cmcf, zone, vid, ngx_http_crm_zone_site(site));
+
+    if (live != NULL) {
+        if (cell->lively) {
+            tracker_live_merge(&cell->live, live);
+        } else {
+            cell->live = *live;
+            cell->lively = 1;
+        }
+    }
+
+    if (profile != NULL) {
+        cell->answered = 1;
+        cell->profile_len = large ? 0 : (uint16_t) profile->len;
+        ngx_memcpy(cell + 1, profile->data, cell->profile_len);
+
+        /* the question may be older than the login: ask once more soon */
+        cell->fetched_ms =
+            cell->identify_ms + NGX_HTTP_CRM_IDENTIFY_MS > now ? 0 : now;
+    }
+
+    ngx_http_crm_zone_unlock(zone);
+
+    if (large) {
+        ngx_http_crm_count(cmcf, NGX_HTTP_CRM_PROFILES_LARGE);
+    }
+}
+
+
+void
+ngx_http_crm_zone_invalidate(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t *vid)
+{
+    uint32_t             index, hash;
+    ngx_http_crm_zone_t *zone;
+
+    if (cmcf->zone == NULL) {
+        return;
+    }
+
+    zone = cmcf->zone->data;
+    hash = ngx_http_crm_zone_site(site);
+
+    ngx_http_crm_zone_lock(zone);
+
+    if (vid == NULL) {
+        zone->head->stale_ms[hash % NGX_HTTP_CRM_ZONE_SITES] =
+            ngx_http_crm_zone_now_ms();
+
+    } else {
+        index = ngx_http_crm_zone_find(zone, vid, hash);
+
+        if (index != 0) {
+            ngx_http_crm_cell(zone, index)->fetched_ms = 0;
+        }
+    }
+
+    ngx_http_crm_zone_unlock(zone);
+}
+
+
+void
+ngx_http_crm_zone_identify(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
+    const ngx_str_t *uid)
+{
+    uint32_t             index;
+    ngx_http_crm_cell_t *cell;
+    ngx_http_crm_zone_t *zone;
+
+    if (cmcf->zone == NULL || uid->len > TRACKER_LIVE_UID_SIZE) {
+        return;
+    }
+
+    zone = cmcf->zone->data;
+
+    ngx_http_crm_zone_lock(zone);
+    index = ngx_http_crm_zone_find(zone, vid, ngx_http_crm_zone_site(site));
+
+    if (index != 0) {
+        cell = ngx_http_crm_cell(zone, index);
+
+        if (cell->live.uid_len != uid->len
+            || ngx_memcmp(cell->live.uid, uid->data, uid->len) != 0)
+        {
+            cell->live.uid_len = (uint8_t) uid->len;
+            ngx_memcpy(cell->live.uid, uid->data, uid->len);
+            cell->answered = 0;
+            cell->profile_len = 0;
+            cell->identify_ms = ngx_http_crm_zone_now_ms();
+        }
+    }
+
+    ngx_http_crm_zone_unlock(zone);
+}
+
+
+void
+ngx_http_crm_zone_stat(ngx_http_crm_main_conf_t *cmcf, ngx_uint_t *cells,
+    ngx_uint_t *used, size_t *cell_bytes)
+{
+    ngx_http_crm_zone_t *zone;
+
+    *cells = 0;
+    *used = 0;
+    *cell_bytes = NGX_HTTP_CRM_CELL_BYTES;
+
+    if (cmcf->zone != NULL) {
+        zone = cmcf->zone->data;
+        *cells = zone->head->ncells;
+        *used = zone->head->used;
+    }
+}
