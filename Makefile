@@ -91,3 +91,12 @@ clean:
 	rm -rf $(BUILD)
 
 # ---- the demo ------------------------------------------------------------
+
+demo: deps
+	@demo/demo
+
+up: deps
+	@demo/demo --no-replay
+
+down:
+	@demo/stack.py down

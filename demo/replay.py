@@ -213,11 +213,11 @@ class Replay:
             self.slots.release()
 
     async def progress(self, total):
-        shown = time.monotonic()
+        start = time.monotonic()
         tty = sys.stdout.isatty()
         while True:
             await asyncio.sleep(0.2 if tty else 5)
-            seconds = time.monotonic() - shown
+            seconds = time.monotonic() - start
             text = (f"  {self.finished:,} of {total:,} visits, "
                     f"{self.requests:,} requests, "
                     f"{self.requests / seconds:,.0f}/s")

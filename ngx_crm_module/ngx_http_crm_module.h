@@ -20,13 +20,13 @@
 #pragma GCC visibility push(hidden)
 
 
-typedef struct ngx_http_crm_redis_s    ngx_http_crm_redis_t;
-typedef struct ngx_http_crm_pg_s       ngx_http_crm_pg_t;
-typedef struct ngx_http_crm_zone_s     ngx_http_crm_zone_t;
-typedef struct ngx_http_crm_journals_s ngx_http_crm_journals_t;
-typedef struct ngx_http_crm_export_s   ngx_http_crm_export_t;
-typedef struct ngx_http_crm_site_s     ngx_http_crm_site_t;
-typedef struct ngx_http_crm_lookup_s   ngx_http_crm_lookup_t;
+typedef struct ngx_http_crm_redis_s     ngx_http_crm_redis_t;
+typedef struct ngx_http_crm_pg_s        ngx_http_crm_pg_t;
+typedef struct ngx_http_crm_zone_s      ngx_http_crm_zone_t;
+typedef struct ngx_http_crm_journals_s  ngx_http_crm_journals_t;
+typedef struct ngx_http_crm_export_s    ngx_http_crm_export_t;
+typedef struct ngx_http_crm_site_s      ngx_http_crm_site_t;
+typedef struct ngx_http_crm_lookup_s    ngx_http_crm_lookup_t;
 typedef struct ngx_http_crm_campaigns_s ngx_http_crm_campaigns_t;
 
 
@@ -148,12 +148,12 @@ typedef struct {
     char             *profile;     /* packed blob, copied from the zone */
     size_t            profile_len; /* bytes */
 
-    ngx_http_crm_site_t   *site;
-    personalize_set_t     *set;    /* held from the first decision on */
+    ngx_http_crm_site_t      *site;
+    personalize_set_t        *set;       /* held from the first decision on */
     ngx_http_crm_campaigns_t *campaigns; /* that hold `set`, once held */
-    ngx_http_crm_lookup_t *lookup; /* under way for this request */
-    void                  *offer;  /* of ngx_http_crm_offer.c */
-    void                  *filter; /* of ngx_http_crm_slot_filter.c */
+    ngx_http_crm_lookup_t    *lookup;    /* under way for this request */
+    void                     *offer;     /* of ngx_http_crm_offer.c */
+    void                     *filter;    /* of ngx_http_crm_slot_filter.c */
 
     tracker_shown_t shown[TRACKER_EVENT_SLOTS_MAX]; /* really sent */
     unsigned        nshown;
@@ -287,6 +287,47 @@ void ngx_http_crm_export_adopt(ngx_http_crm_main_conf_t *cmcf, ngx_uint_t n);
 /* Counts the connections made to Redis; 0: none yet. */
 ngx_uint_t ngx_http_crm_export_generation(ngx_http_crm_main_conf_t *cmcf);
 
+/* Counts what Redis refused, and says so once a minute. */
+void ngx_http_crm_export_refused(ngx_http_crm_main_conf_t *cmcf,
+    const char *what, const tracker_reply_t *reply);
+/* The sequence in "<sequence>-0" or "<sequence>"; 0 for anything else. */
+uint64_t ngx_http_crm_export_sequence(tracker_str_t text);
+
+/* ---- ngx_http_crm_lane.c: one journal's way to its stream --------------- */
+
+#define NGX_HTTP_CRM_BATCH_EVENTS 1000
+
+typedef enum {
+    NGX_HTTP_CRM_LANE_UNKNOWN = 0, /* this connection knows nothing of it */
+    NGX_HTTP_CRM_LANE_ASKED,       /* SADD and XINFO are under way */
+    NGX_HTTP_CRM_LANE_KNOWN        /* `sent` is what Redis has */
+} ngx_http_crm_lane_e;
+
+typedef struct {
+    ngx_http_crm_main_conf_t *cmcf;
+    tracker_str_t            *batch; /* room for NGX_HTTP_CRM_BATCH_EVENTS */
+    ngx_uint_t                slot;
+    ngx_http_crm_lane_e       state;
+    ngx_uint_t                under_way; /* replies to come */
+    uint64_t                  last;  /* sequence of the batch under way; or 0 */
+    ngx_msec_t                retry; /* ms to wait after the next error */
+    ngx_msec_t                not_before;
+    unsigned                  added : 1;   /* it is in crm:producers */
+    unsigned                  stream : 1;  /* its stream exists */
+    unsigned                  waiting : 1; /* not_before counts */
+} ngx_http_crm_lane_t;
+
+/* Forgets what Redis was told, and asks at the next flush. */
+void ngx_http_crm_lane_reset(ngx_http_crm_lane_t *lane);
+/* Does whatever can be done for this journal now. */
+void ngx_http_crm_lane_flush(ngx_http_crm_lane_t *lane);
+/* SADD; learns whether Redis was emptied. */
+ngx_int_t ngx_http_crm_lane_add(
+    ngx_http_crm_lane_t *lane, const char *producer);
+/* The lane's journal and its state; NULL: the slot is empty. */
+tracker_journal_t *ngx_http_crm_lane_journal(
+    ngx_http_crm_lane_t *lane, tracker_journal_stat_t *stat);
+
 /* ---- ngx_http_crm_redis.c: one pipelined connection --------------------- */
 
 /* reply NULL: the connection was lost or timed out.  Called exactly once. */
@@ -309,7 +350,14 @@ ngx_int_t ngx_http_crm_redis_send(ngx_http_crm_main_conf_t *cmcf,
 char *ngx_http_crm_redis_reserve(ngx_http_crm_main_conf_t *cmcf, size_t max);
 void  ngx_http_crm_redis_commit(ngx_http_crm_main_conf_t *cmcf, size_t len,
      ngx_http_crm_redis_pt done, void *data);
-void  ngx_http_crm_redis_exit(ngx_http_crm_main_conf_t *cmcf);
+/* The same for a command of plain words. */
+ngx_int_t ngx_http_crm_redis_words(ngx_http_crm_main_conf_t *cmcf,
+    const tracker_str_t *words, unsigned n, ngx_http_crm_redis_pt done,
+    void *data);
+#define ngx_http_crm_word(word, text)                                          \
+    (word).data = text;                                                        \
+    (word).len = sizeof(text) - 1
+void ngx_http_crm_redis_exit(ngx_http_crm_main_conf_t *cmcf);
 /* For crm_status, of this worker: "up", "down", or "off" (not configured). */
 const char *ngx_http_crm_redis_state(ngx_http_crm_main_conf_t *cmcf);
 /* ---- ngx_http_crm_pg.c: libpq on the event loop ------------------------- */

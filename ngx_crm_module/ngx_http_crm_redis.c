@@ -25,9 +25,8 @@
 
 
 #define NGX_HTTP_CRM_REDIS_OUT_MAX  (4 * 1024 * 1024)
-#define NGX_HTTP_CRM_REDIS_OUT      65536 /* first size of the buffer */
 #define NGX_HTTP_CRM_REDIS_IN_MAX   (1024 * 1024)
-#define NGX_HTTP_CRM_REDIS_IN       16384
+#define NGX_HTTP_CRM_REDIS_BUF      65536        /* first size of a buffer */
 #define NGX_HTTP_CRM_REDIS_KEEP     (512 * 1024) /* buffers kept when idle */
 #define NGX_HTTP_CRM_REDIS_PENDING  8192         /* a power of two */
 #define NGX_HTTP_CRM_REDIS_ELEMENTS 256          /* of one array */
@@ -115,10 +114,8 @@ ngx_http_crm_redis_disconnect(ngx_http_crm_redis_t *redis)
         ngx_del_timer(&redis->replies);
     }
 
-    redis->out.start = 0;
-    redis->out.end = 0;
-    redis->in.start = 0;
-    redis->in.end = 0;
+    ngx_http_crm_redis_reset(&redis->out);
+    ngx_http_crm_redis_reset(&redis->in);
     redis->state = NGX_HTTP_CRM_REDIS_DOWN;
 }
 
@@ -195,8 +192,7 @@ ngx_http_crm_redis_ready(ngx_http_crm_redis_t *redis)
 
 /* Makes room for n bytes behind `end`, moving or growing what is there. */
 static ngx_int_t
-ngx_http_crm_redis_room(ngx_http_crm_redis_t *redis,
-    ngx_http_crm_redis_buf_t *b, size_t n, size_t max)
+ngx_http_crm_redis_room(ngx_http_crm_redis_buf_t *b, size_t n, size_t max)
 {
     size_t  used, size;
     u_char *data;
@@ -211,20 +207,27 @@ ngx_http_crm_redis_room(ngx_http_crm_redis_t *redis,
         return NGX_DECLINED;
     }
 
-    if (used + n <= b->size) {
-        ngx_memmove(b->data, b->data + b->start, used);
+    size = ngx_max(b->size, NGX_HTTP_CRM_REDIS_BUF);
 
-    } else {
-        for (size = b->size; size < used + n; size *= 2) { /* void */
-        }
+    while (size < used + n) {
+        size *= 2;
+    }
 
-        data = ngx_alloc(size, redis->cmcf->log);
+    data = b->data;
+
+    if (size > b->size) {
+        data = malloc(size);
         if (data == NULL) {
             return NGX_DECLINED;
         }
+    }
 
-        ngx_memcpy(data, b->data + b->start, used);
-        ngx_free(b->data);
+    if (used > 0) {
+        ngx_memmove(data, b->data + b->start, used);
+    }
+
+    if (data != b->data) {
+        free(b->data);
         b->data = data;
         b->size = size;
     }
@@ -236,26 +239,17 @@ ngx_http_crm_redis_room(ngx_http_crm_redis_t *redis,
 }
 
 
-/* After a burst the memory goes back. */
+/* All was used; after a burst the memory goes back. */
 static void
-ngx_http_crm_redis_shrink(
-    ngx_http_crm_redis_t *redis, ngx_http_crm_redis_buf_t *b, size_t size)
+ngx_http_crm_redis_reset(ngx_http_crm_redis_buf_t *b)
 {
-    u_char *data;
-
     b->start = 0;
     b->end = 0;
 
-    if (b->size <= NGX_HTTP_CRM_REDIS_KEEP) {
-        return;
-    }
-
-    data = ngx_alloc(size, redis->cmcf->log);
-
-    if (data != NULL) {
-        ngx_free(b->data);
-        b->data = data;
-        b->size = size;
+    if (b->size > NGX_HTTP_CRM_REDIS_KEEP) {
+        free(b->data);
+        b->data = NULL;
+        b->size = 0;
     }
 }
 
@@ -264,8 +258,7 @@ static char *
 ngx_http_crm_redis_begin(ngx_http_crm_redis_t *redis, size_t max)
 {
     if (redis->last - redis->first == NGX_HTTP_CRM_REDIS_PENDING
-        || ngx_http_crm_redis_room(
-               redis, &redis->out, max, NGX_HTTP_CRM_REDIS_OUT_MAX)
+        || ngx_http_crm_redis_room(&redis->out, max, NGX_HTTP_CRM_REDIS_OUT_MAX)
                != NGX_OK)
     {
         return NULL;
@@ -313,8 +306,7 @@ ngx_http_crm_redis_greeted(void *data, const tracker_reply_t *reply,
 
     if (reply->type != '+') {
         if (reply->type == '-'
-            && ngx_time() - redis->logged >= NGX_HTTP_CRM_REDIS_LOG)
-        {
+            && ngx_time() - redis->logged >= NGX_HTTP_CRM_REDIS_LOG) {
             ngx_log_error(NGX_LOG_ERR, redis->cmcf->log, 0,
                 "crm redis %V refused AUTH or SELECT: \"%*s\"",
                 &redis->cmcf->redis_name, ngx_min(reply->text.len, 128),
@@ -334,8 +326,8 @@ ngx_http_crm_redis_greeted(void *data, const tracker_reply_t *reply,
 
 
 static ngx_int_t
-ngx_http_crm_redis_greet_with(
-    ngx_http_crm_redis_t *redis, const tracker_str_t *words, unsigned n)
+ngx_http_crm_redis_put(ngx_http_crm_redis_t *redis, const tracker_str_t *words,
+    unsigned n, ngx_http_crm_redis_pt done, void *data)
 {
     char    *start, *p;
     size_t   max;
@@ -349,7 +341,7 @@ ngx_http_crm_redis_greet_with(
 
     start = ngx_http_crm_redis_begin(redis, max);
     if (start == NULL) {
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
     p = tracker_resp_array(start, start + max, n);
@@ -359,10 +351,10 @@ ngx_http_crm_redis_greet_with(
     }
 
     if (p == NULL) {
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
-    ngx_http_crm_redis_end(redis, p - start, ngx_http_crm_redis_greeted, redis);
+    ngx_http_crm_redis_end(redis, p - start, done, data);
 
     return NGX_OK;
 }
@@ -393,7 +385,8 @@ ngx_http_crm_redis_connected(ngx_http_crm_redis_t *redis)
 
         words[n].data = (char *) cmcf->redis_password.data;
         words[n++].len = cmcf->redis_password.len;
-        rc = ngx_http_crm_redis_greet_with(redis, words, n);
+        rc = ngx_http_crm_redis_put(
+            redis, words, n, ngx_http_crm_redis_greeted, redis);
     }
 
     if (rc == NGX_OK && cmcf->redis_db != 0) {
@@ -401,7 +394,8 @@ ngx_http_crm_redis_connected(ngx_http_crm_redis_t *redis)
         words[0].len = 6;
         words[1].data = (char *) db;
         words[1].len = ngx_sprintf(db, "%ui", cmcf->redis_db) - db;
-        rc = ngx_http_crm_redis_greet_with(redis, words, 2);
+        rc = ngx_http_crm_redis_put(
+            redis, words, 2, ngx_http_crm_redis_greeted, redis);
     }
 
     if (rc != NGX_OK) {
@@ -457,7 +451,7 @@ ngx_http_crm_redis_parse(ngx_http_crm_redis_t *redis)
     }
 
     if (redis->in.start == redis->in.end) {
-        ngx_http_crm_redis_shrink(redis, &redis->in, NGX_HTTP_CRM_REDIS_IN);
+        ngx_http_crm_redis_reset(&redis->in);
     }
 
     return NGX_OK;
@@ -473,8 +467,8 @@ ngx_http_crm_redis_read(ngx_http_crm_redis_t *redis)
     c = redis->peer.connection;
 
     for (;;) {
-        if (ngx_http_crm_redis_room(redis, &redis->in,
-                NGX_HTTP_CRM_REDIS_IN / 2, 2 * NGX_HTTP_CRM_REDIS_IN_MAX)
+        if (ngx_http_crm_redis_room(&redis->in, NGX_HTTP_CRM_REDIS_BUF / 4,
+                2 * NGX_HTTP_CRM_REDIS_IN_MAX)
             != NGX_OK)
         {
             ngx_http_crm_redis_lost(redis, "sent too long a reply", 0);
@@ -508,37 +502,26 @@ ngx_http_crm_redis_read(ngx_http_crm_redis_t *redis)
 }
 
 
-static ngx_err_t
-ngx_http_crm_redis_socket_error(ngx_connection_t *c)
-{
-    int       err;
-    socklen_t len;
-
-    err = 0;
-    len = sizeof(int);
-
-    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, (void *) &err, &len) == -1) {
-        err = ngx_socket_errno;
-    }
-
-    return err;
-}
-
-
 static void
 ngx_http_crm_redis_event_handler(ngx_event_t *ev)
 {
-    ngx_err_t             err;
+    int                   err;
+    uint64_t              start;
+    socklen_t             len;
     ngx_connection_t     *c;
     ngx_http_crm_redis_t *redis;
 
     c = ev->data;
     redis = c->data;
+    start = ngx_http_crm_ticks();
 
     if (redis->state == NGX_HTTP_CRM_REDIS_CONNECTING) {
-        err = ngx_http_crm_redis_socket_error(c);
+        err = 0;
+        len = sizeof(int);
 
-        if (err != 0) {
+        if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, (void *) &err, &len) == -1
+            || err != 0)
+        {
             ngx_http_crm_redis_lost(redis, "refused the connection", err);
             return;
         }
@@ -559,6 +542,9 @@ ngx_http_crm_redis_event_handler(ngx_event_t *ev)
     } else {
         ngx_http_crm_redis_read(redis);
     }
+
+    ngx_http_crm_count_by(redis->cmcf, NGX_HTTP_CRM_EXPORT_NS,
+        ngx_http_crm_ticks_ns(ngx_http_crm_ticks() - start));
 }
 
 
@@ -588,7 +574,7 @@ ngx_http_crm_redis_write(ngx_http_crm_redis_t *redis)
     }
 
     if (redis->out.start == redis->out.end) {
-        ngx_http_crm_redis_shrink(redis, &redis->out, NGX_HTTP_CRM_REDIS_OUT);
+        ngx_http_crm_redis_reset(&redis->out);
     }
 
     if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
@@ -600,15 +586,20 @@ ngx_http_crm_redis_write(ngx_http_crm_redis_t *redis)
 static void
 ngx_http_crm_redis_flush_handler(ngx_event_t *ev)
 {
+    uint64_t              start;
     ngx_connection_t     *dummy;
     ngx_http_crm_redis_t *redis;
 
     dummy = ev->data;
     redis = dummy->data;
+    start = ngx_http_crm_ticks();
 
     if (redis->state >= NGX_HTTP_CRM_REDIS_GREETING) {
         ngx_http_crm_redis_write(redis);
     }
+
+    ngx_http_crm_count_by(redis->cmcf, NGX_HTTP_CRM_EXPORT_NS,
+        ngx_http_crm_ticks_ns(ngx_http_crm_ticks() - start));
 }
 
 
@@ -726,15 +717,6 @@ ngx_http_crm_redis_init(ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle)
     redis->quiet = *cycle->log;
     redis->quiet.log_level = NGX_LOG_ALERT;
 
-    redis->out.size = NGX_HTTP_CRM_REDIS_OUT;
-    redis->out.data = ngx_alloc(redis->out.size, cycle->log);
-    redis->in.size = NGX_HTTP_CRM_REDIS_IN;
-    redis->in.data = ngx_alloc(redis->in.size, cycle->log);
-
-    if (redis->out.data == NULL || redis->in.data == NULL) {
-        return NGX_ERROR;
-    }
-
     ngx_http_crm_redis_event(
         redis, &redis->timer, ngx_http_crm_redis_timer_handler);
     ngx_http_crm_redis_event(
@@ -809,6 +791,19 @@ ngx_http_crm_redis_send(ngx_http_crm_main_conf_t *cmcf, const char *command,
 }
 
 
+ngx_int_t
+ngx_http_crm_redis_words(ngx_http_crm_main_conf_t *cmcf,
+    const tracker_str_t *words, unsigned n, ngx_http_crm_redis_pt done,
+    void *data)
+{
+    if (cmcf->redis == NULL || cmcf->redis->state != NGX_HTTP_CRM_REDIS_UP) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_crm_redis_put(cmcf->redis, words, n, done, data);
+}
+
+
 const char *
 ngx_http_crm_redis_state(ngx_http_crm_main_conf_t *cmcf)
 {
@@ -842,7 +837,7 @@ ngx_http_crm_redis_exit(ngx_http_crm_main_conf_t *cmcf)
     ngx_http_crm_redis_disconnect(redis);
     ngx_http_crm_redis_abandon(redis);
 
-    ngx_free(redis->out.data);
-    ngx_free(redis->in.data);
+    free(redis->out.data);
+    free(redis->in.data);
     cmcf->redis = NULL;
 }

@@ -196,12 +196,11 @@ BROKEN = [                                  # one bad row and its reason
                               for b in BROKEN])
 def test_a_broken_row_costs_only_itself(shop, row, reason):
     shop.sql("delete from crm.customer where customer_id like 'G%'")
-    lines = row.count(b'\n')
     done = Loaded(shop, 'customers',
                   b'customer_id,name\nG1,one\n' + row + b'\nG2,two\nG3,"3"\n')
     assert done.code == 0, done.said
     assert (done.rows, done.kept, done.rejected) == (4, 3, 1), done.said
-    assert list(done.reasons) == [3], lines
+    assert list(done.reasons) == [3]
     assert reason in done.reasons[3]
     assert 'line 3 rejected: ' in done.said
     assert shop.sql("select customer_id, name from crm.customer "
@@ -212,18 +211,16 @@ def test_a_broken_row_costs_only_itself(shop, row, reason):
 def test_every_broken_row_in_one_file(shop):
     shop.sql("delete from crm.customer where customer_id like 'G%'")
     content = b'customer_id,name\n'
-    expected = {}
+    expected = set()
     line = 2
-    for n, (row, reason) in enumerate(BROKEN):
+    for n, (row, _) in enumerate(BROKEN):
         content += row + b'\n' + b'G%d,fine\n' % n
-        expected[line] = reason
+        expected.add(line)
         line += row.count(b'\n') + 2
     done = Loaded(shop, 'customers', content)
     assert done.code == 0, done.said
     assert (done.kept, done.rejected) == (len(BROKEN), len(BROKEN))
-    assert set(done.reasons) == set(expected)
-    for at, reason in expected.items():
-        assert reason in done.reasons[at]
+    assert set(done.reasons) == expected
     assert 'more rows are rejected' in done.said
 
 

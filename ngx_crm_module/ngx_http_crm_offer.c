@@ -1,0 +1,994 @@
+/*
+ * ngx_http_crm_offer.c - decides slots for a visitor, and finds out who it is.
+ *
+ * What is known of the visitor comes from the zone.  If the zone knows nothing,
+ * the running session is asked of Redis and the profile of PostgreSQL, at the
+ * same time, and the request waits for both at most its budget.  The look-up is
+ * an object of its own: it goes on behind when the budget is spent or the
+ * client has gone, and fills the zone for the next page.
+ *
+ * Attributes are computed when a campaign asks for one; a set knows from its
+ * compilation which function gives which.
+ */
+
+#include "ngx_http_crm_module.h"
+
+
+#define NGX_HTTP_CRM_BLOB_BYTES    16384 /* of a packed profile */
+#define NGX_HTTP_CRM_RENDER_STACK  4096  /* bytes; most contents are shorter */
+#define NGX_HTTP_CRM_RENDER_MAX    (256 * 1024) /* bytes of one slot */
+#define NGX_HTTP_CRM_DECIDE_SLOTS  16
+#define NGX_HTTP_CRM_COMMAND_BYTES 256 /* GET of a key: site <= 32 bytes */
+#define NGX_HTTP_CRM_UID_BYTES     256
+
+#define NGX_HTTP_CRM_ITEMS_BYTES                                               \
+    (TRACKER_LIVE_ITEMS * (TRACKER_LIVE_ITEM_SIZE + 5))
+
+
+typedef struct {
+    ngx_http_request_t   *r;
+    ngx_http_crm_ctx_t   *ctx;
+    ngx_event_t           wake;  /* budget timer, or posted: go on */
+    ngx_connection_t      dummy; /* what a timer's data must look like */
+    personalize_request_t request;
+    personalize_str_t     items; /* packed list, once asked for */
+    char                  id[TRACKER_UUID_TEXT];
+    unsigned              waiting : 1;
+} ngx_http_crm_offer_t;
+
+struct ngx_http_crm_lookup_s {
+    ngx_http_crm_main_conf_t *cmcf;
+    ngx_http_crm_site_t      *site;
+    ngx_http_crm_offer_t     *waiter;   /* NULL: nobody waits any more */
+    ngx_uint_t                awaited;  /* answers still to come */
+    char                     *blob;     /* packed profile */
+    size_t                    blob_len; /* bytes */
+    tracker_live_t            live;     /* of Redis; last_us 0: none */
+    uint8_t                   vid[TRACKER_UUID_SIZE];
+};
+
+
+static void ngx_http_crm_offer_attr_value(
+    void *data, unsigned n, personalize_value_t *value);
+
+
+/* ---- look-ups ----------------------------------------------------------- */
+
+/* Gives the waiting request what has been answered so far. */
+static void
+ngx_http_crm_lookup_give(ngx_http_crm_lookup_t *lookup)
+{
+    ngx_http_crm_ctx_t   *ctx;
+    ngx_http_crm_offer_t *offer;
+
+    offer = lookup->waiter;
+    ctx = offer->ctx;
+    lookup->waiter = NULL;
+    ctx->lookup = NULL;
+
+    if (ctx->live != NULL && lookup->live.last_us != 0) {
+        *ctx->live = lookup->live;
+    }
+
+    if (lookup->blob_len > 0) {
+        ctx->profile = ngx_pnalloc(offer->r->pool, lookup->blob_len);
+
+        if (ctx->profile != NULL) {
+            ngx_memcpy(ctx->profile, lookup->blob, lookup->blob_len);
+            ctx->profile_len = lookup->blob_len;
+        }
+    }
+}
+
+
+static void
+ngx_http_crm_lookup_done(ngx_http_crm_lookup_t *lookup)
+{
+    ngx_http_crm_offer_t *offer;
+
+    if (--lookup->awaited > 0) {
+        return;
+    }
+
+    offer = lookup->waiter;
+
+    if (offer != NULL) {
+        ngx_http_crm_lookup_give(lookup);
+
+        /* not at once: we are deep inside the connection's event */
+        ngx_post_event(&offer->wake, &ngx_posted_events);
+    }
+
+    if (lookup->blob != NULL) {
+        ngx_free(lookup->blob);
+    }
+
+    ngx_free(lookup);
+}
+
+
+static void
+ngx_http_crm_lookup_session(void *data, const tracker_reply_t *reply,
+    const tracker_reply_t *elements, unsigned nelements)
+{
+    ngx_http_crm_lookup_t *lookup = data;
+
+    (void) elements;
+    (void) nelements;
+
+    if (reply != NULL && reply->type == '$'
+        && tracker_live_read(&lookup->live, reply->text) == TRACKER_OK)
+    {
+        ngx_http_crm_zone_put(lookup->cmcf, lookup->site, lookup->vid,
+            &lookup->live, NULL);
+    } else {
+        lookup->live.last_us = 0;
+    }
+
+    ngx_http_crm_lookup_done(lookup);
+}
+
+
+/* A profile too large to keep counts as none, so that it is not asked again
+ * with every page. */
+static void
+ngx_http_crm_lookup_pack(
+    ngx_http_crm_lookup_t *lookup, const char *text, size_t len)
+{
+    ngx_str_t            profile;
+    personalize_result_e rc;
+
+    lookup->blob = ngx_alloc(NGX_HTTP_CRM_BLOB_BYTES, ngx_cycle->log);
+    if (lookup->blob == NULL) {
+        return;
+    }
+
+    rc = personalize_profile_pack(text, len, lookup->blob,
+        NGX_HTTP_CRM_BLOB_BYTES, &lookup->blob_len);
+
+    if (rc == PERSONALIZE_FULL) {
+        ngx_http_crm_count(lookup->cmcf, NGX_HTTP_CRM_PROFILES_LARGE);
+        lookup->blob_len = 0;
+
+    } else if (rc != PERSONALIZE_OK) {
+        ngx_http_crm_count(lookup->cmcf, NGX_HTTP_CRM_PG_ERRORS);
+        lookup->blob_len = 0;
+        return;
+    }
+
+    profile.data = (u_char *) lookup->blob;
+    profile.len = lookup->blob_len;
+    ngx_http_crm_zone_put(
+        lookup->cmcf, lookup->site, lookup->vid, NULL, &profile);
+}
+
+
+static void
+ngx_http_crm_lookup_profile(void *data, const char *text, size_t len)
+{
+    ngx_http_crm_lookup_t *lookup = data;
+
+    if (text != NULL) {
+        ngx_http_crm_lookup_pack(lookup, text, len);
+    }
+
+    ngx_http_crm_lookup_done(lookup);
+}
+
+
+static ngx_int_t
+ngx_http_crm_lookup_ask_redis(ngx_http_crm_lookup_t *lookup)
+{
+    char          command[NGX_HTTP_CRM_COMMAND_BYTES], key[128], *p;
+    u_char       *k;
+    const char   *end = command + sizeof(command);
+    tracker_str_t get = {"GET", 3}, text;
+
+    k = ngx_slprintf((u_char *) key,
+        (u_char *) key + sizeof(key) - TRACKER_UUID_TEXT, "crm:s:%V:",
+        &lookup->site->name);
+    tracker_uuid_text((char *) k, lookup->vid);
+
+    text.data = key;
+    text.len = (char *) k + TRACKER_UUID_TEXT - key;
+
+    p = tracker_resp_array(command, end, 2);
+    p = p != NULL ? tracker_resp_bulk(p, end, get) : NULL;
+    p = p != NULL ? tracker_resp_bulk(p, end, text) : NULL;
+
+    if (p == NULL) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_crm_redis_send(lookup->cmcf, command, p - command,
+        ngx_http_crm_lookup_session, lookup);
+}
+
+
+static ngx_int_t
+ngx_http_crm_lookup_ask_pg(
+    ngx_http_crm_lookup_t *lookup, ngx_http_crm_ctx_t *ctx)
+{
+    char        site[64], vid[TRACKER_UUID_TEXT + 1];
+    char        uid[NGX_HTTP_CRM_UID_BYTES];
+    const char *params[3];
+
+    (void) ngx_cpystrn((u_char *) site, lookup->site->name.data,
+        ngx_min(lookup->site->name.len + 1, sizeof(site)));
+    tracker_uuid_text(vid, lookup->vid);
+    vid[TRACKER_UUID_TEXT] = '\0';
+
+    params[0] = site;
+    params[1] = vid;
+    params[2] = NULL;
+
+    if (ctx->uid.len > 0 && ctx->uid.len < sizeof(uid)) {
+        (void) ngx_cpystrn((u_char *) uid, ctx->uid.data, ctx->uid.len + 1);
+        params[2] = uid;
+
+    } else if (ctx->live != NULL && ctx->live->uid_len > 0
+               && ctx->live->uid_len <= TRACKER_LIVE_UID_SIZE)
+    {
+        (void) ngx_cpystrn((u_char *) uid, (u_char *) ctx->live->uid,
+            (size_t) ctx->live->uid_len + 1);
+        params[2] = uid;
+    }
+
+    return ngx_http_crm_pg_call(lookup->cmcf, "visitor", params, 3,
+        ngx_http_crm_lookup_profile, lookup);
+}
+
+
+/* Asks what the zone lacks; NULL when there is nobody to ask. */
+static ngx_http_crm_lookup_t *
+ngx_http_crm_lookup_start(
+    ngx_http_crm_main_conf_t *cmcf, ngx_http_crm_ctx_t *ctx)
+{
+    ngx_str_t              none = ngx_null_string;
+    ngx_http_crm_lookup_t *lookup;
+
+    lookup = ngx_calloc(sizeof(ngx_http_crm_lookup_t), ngx_cycle->log);
+    if (lookup == NULL) {
+        return NULL;
+    }
+
+    lookup->cmcf = cmcf;
+    lookup->site = ctx->site;
+    ngx_memcpy(lookup->vid, ctx->visitor.id, TRACKER_UUID_SIZE);
+    lookup->awaited = 1;
+
+    if ((ctx->live == NULL || ctx->live->last_us == 0)
+        && ngx_http_crm_lookup_ask_redis(lookup) == NGX_OK)
+    {
+        lookup->awaited++;
+    }
+
+    if (cmcf->pg_conninfo.len == 0) {
+        /* nobody ever knows a profile: the zone need not be asked again */
+        ngx_http_crm_zone_put(cmcf, ctx->site, ctx->visitor.id, NULL, &none);
+
+    } else if (ngx_http_crm_lookup_ask_pg(lookup, ctx) == NGX_OK) {
+        lookup->awaited++;
+    }
+
+    if (lookup->awaited == 1) {
+        ngx_free(lookup);
+        return NULL;
+    }
+
+    ngx_http_crm_count(cmcf, NGX_HTTP_CRM_LOOKUPS);
+    lookup->awaited--;
+
+    return lookup;
+}
+
+
+/* ---- what is known of the visitor --------------------------------------- */
+
+static void
+ngx_http_crm_offer_cleanup(void *data)
+{
+    ngx_http_crm_offer_t *offer = data;
+
+    if (offer->wake.posted) {
+        ngx_delete_posted_event(&offer->wake);
+    }
+
+    if (offer->wake.timer_set) {
+        ngx_del_timer(&offer->wake);
+    }
+
+    if (offer->ctx->lookup != NULL) {
+        offer->ctx->lookup->waiter = NULL;
+        offer->ctx->lookup = NULL;
+    }
+}
+
+
+static ngx_http_crm_offer_t *
+ngx_http_crm_offer_get(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
+{
+    ngx_pool_cleanup_t      *cln;
+    ngx_http_crm_offer_t    *offer;
+    ngx_http_crm_loc_conf_t *clcf;
+
+    if (ctx->offer != NULL) {
+        return ctx->offer;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_crm_offer_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    offer = cln->data;
+    ngx_memzero(offer, sizeof(ngx_http_crm_offer_t));
+    cln->handler = ngx_http_crm_offer_cleanup;
+
+    offer->r = r->main;
+    offer->ctx = ctx;
+    offer->dummy.fd = (ngx_socket_t) -1;
+    offer->dummy.data = offer;
+    offer->wake.data = &offer->dummy;
+    offer->wake.log = r->connection->log;
+
+    offer->request.get = ngx_http_crm_offer_attr_value;
+    offer->request.ctx = offer;
+    offer->request.now_s = ngx_time();
+
+    /* an id that the browser never gets would choose anew with each page */
+    clcf = ngx_http_get_module_loc_conf(r->main, ngx_http_crm_module);
+
+    if (ctx->has_visitor
+        && !(ctx->visitor_new && clcf->capture == NGX_HTTP_CRM_CAPTURE_OFF))
+    {
+        tracker_uuid_text(offer->id, ctx->visitor.id);
+        offer->request.unit.data = offer->id;
+        offer->request.unit.len = TRACKER_UUID_TEXT;
+    }
+
+    ctx->offer = offer;
+
+    return offer;
+}
+
+
+static ngx_http_crm_zone_e
+ngx_http_crm_offer_load(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
+{
+    ngx_str_t                 profile;
+    ngx_http_crm_zone_e       state;
+    ngx_http_crm_main_conf_t *cmcf;
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
+
+    if (ctx->visitor_new || !ctx->has_visitor || cmcf->zone == NULL) {
+        return NGX_HTTP_CRM_ZONE_FRESH;
+    }
+
+    if (ctx->live == NULL) {
+        ctx->live = ngx_palloc(r->pool, sizeof(tracker_live_t));
+        if (ctx->live == NULL) {
+            return NGX_HTTP_CRM_ZONE_FRESH;
+        }
+    }
+
+    state = ngx_http_crm_zone_get(
+        cmcf, ctx->site, ctx->visitor.id, ctx->live, r->pool, &profile);
+
+    ctx->profile = (char *) profile.data;
+    ctx->profile_len = profile.len;
+
+    return state;
+}
+
+
+/* For whoever cannot wait: what is in the zone, the rest for the next page. */
+static void
+ngx_http_crm_offer_load_now(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
+{
+    if (ctx->state_loaded) {
+        return;
+    }
+
+    ctx->state_loaded = 1;
+
+    if (ngx_http_crm_offer_load(r, ctx) != NGX_HTTP_CRM_ZONE_FRESH) {
+        (void) ngx_http_crm_lookup_start(
+            ngx_http_get_module_main_conf(r, ngx_http_crm_module), ctx);
+    }
+}
+
+
+/* ---- waiting ------------------------------------------------------------ */
+
+static void
+ngx_http_crm_offer_wake(ngx_event_t *ev)
+{
+    ngx_connection_t         *c, *dummy = ev->data;
+    ngx_http_crm_offer_t     *offer = dummy->data;
+    ngx_http_request_t       *r;
+    ngx_http_crm_main_conf_t *cmcf;
+
+    r = offer->r;
+    c = r->connection;
+    ngx_http_set_log_request(c->log, r);
+
+    if (offer->wake.timer_set) {
+        ngx_del_timer(&offer->wake);
+    }
+
+    if (offer->ctx->lookup != NULL) {
+        cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
+        ngx_http_crm_count(cmcf, NGX_HTTP_CRM_BUDGET_SPENT);
+        ngx_http_crm_lookup_give(offer->ctx->lookup);
+    }
+
+    offer->waiting = 0;
+    offer->ctx->state_loaded = 1;
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+    ngx_http_core_run_phases(r);
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static ngx_int_t
+ngx_http_crm_offer_wait(ngx_http_request_t *r, ngx_http_crm_offer_t *offer,
+    ngx_http_crm_lookup_t *lookup, ngx_msec_t budget)
+{
+    if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    lookup->waiter = offer;
+    offer->ctx->lookup = lookup;
+    offer->waiting = 1;
+
+    /* not cancelable: a worker that quits still answers this request */
+    offer->wake.handler = ngx_http_crm_offer_wake;
+    ngx_add_timer(&offer->wake, budget);
+
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    return NGX_AGAIN;
+}
+
+
+/* 1 if this location may ask for decisions, and there are campaigns. */
+static ngx_uint_t
+ngx_http_crm_offer_wanted(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
+{
+    ngx_http_crm_loc_conf_t  *clcf;
+    ngx_http_core_loc_conf_t *core;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
+    core = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    return clcf->enable
+           && (clcf->markers || core->handler == ngx_http_crm_decide_handler)
+           && ctx->site->set != NULL
+           && personalize_set_campaigns(ctx->site->set) > 0;
+}
+
+
+ngx_int_t
+ngx_http_crm_offer_handler(ngx_http_request_t *r)
+{
+    ngx_http_crm_ctx_t      *ctx;
+    ngx_http_crm_zone_e      state;
+    ngx_http_crm_offer_t    *offer;
+    ngx_http_crm_lookup_t   *lookup;
+    ngx_http_crm_loc_conf_t *clcf;
+
+    if (r != r->main) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_crm_get_ctx(r);
+
+    if (ctx == NULL || ctx->state_loaded
+        || !ngx_http_crm_offer_wanted(r, ctx))
+    {
+        return NGX_DECLINED;
+    }
+
+    offer = ngx_http_crm_offer_get(r, ctx);
+    if (offer == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (offer->waiting) {
+        return NGX_AGAIN;
+    }
+
+    state = ngx_http_crm_offer_load(r, ctx);
+
+    if (state == NGX_HTTP_CRM_ZONE_FRESH) {
+        ctx->state_loaded = 1;
+        return NGX_DECLINED;
+    }
+
+    lookup = ngx_http_crm_lookup_start(
+        ngx_http_get_module_main_conf(r, ngx_http_crm_module), ctx);
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
+
+    if (state == NGX_HTTP_CRM_ZONE_STALE || lookup == NULL
+        || clcf->budget == 0)
+    {
+        ctx->state_loaded = 1;
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_crm_offer_wait(r, offer, lookup, clcf->budget);
+}
+
+
+/* ---- attributes --------------------------------------------------------- */
+
+static void
+ngx_http_crm_attr_text(
+    personalize_value_t *value, const void *data, size_t len)
+{
+    if (len > 0) {
+        value->type = PERSONALIZE_TEXT;
+        value->text.data = data;
+        value->text.len = len;
+    }
+}
+
+
+static void
+ngx_http_crm_attr_number(personalize_value_t *value, double number)
+{
+    value->type = PERSONALIZE_NUMBER;
+    value->number = number;
+}
+
+
+/* The live state if it belongs to the session that is running now. */
+static const tracker_live_t *
+ngx_http_crm_attr_live(ngx_http_crm_ctx_t *ctx)
+{
+    if (ctx->live == NULL || ctx->live->last_us == 0
+        || ctx->live->started_s != ctx->visitor.session_started_s)
+    {
+        return NULL;
+    }
+
+    return ctx->live;
+}
+
+
+static void
+ngx_http_crm_attr_absent(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    (void) r;
+    (void) ctx;
+    (void) path;
+    value->type = PERSONALIZE_ABSENT;
+}
+
+
+static void
+ngx_http_crm_attr_visitor_new(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    (void) r;
+    (void) path;
+    value->type = PERSONALIZE_BOOL;
+    value->number = ctx->visitor_new ? 1 : 0;
+}
+
+
+static void
+ngx_http_crm_attr_visitor_id(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    ngx_http_crm_offer_t *offer = ctx->offer;
+
+    (void) r;
+    (void) path;
+    ngx_http_crm_attr_text(
+        value, offer->request.unit.data, offer->request.unit.len);
+}
+
+
+/* The first tag of Accept-Language, without its weight. */
+static void
+ngx_http_crm_attr_language(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    size_t     n;
+    ngx_str_t *text;
+
+    (void) ctx;
+    (void) path;
+
+#if (NGX_HTTP_GZIP || NGX_HTTP_HEADERS)
+    if (r->headers_in.accept_language == NULL) {
+        return;
+    }
+
+    text = &r->headers_in.accept_language->value;
+
+    for (n = 0; n < text->len; n++) {
+        if (text->data[n] == ',' || text->data[n] == ';'
+            || text->data[n] == ' ')
+        {
+            break;
+        }
+    }
+
+    ngx_http_crm_attr_text(value, text->data, n);
+#endif
+}
+
+
+/* The page being answered counts: no event has been made of it yet. */
+static void
+ngx_http_crm_attr_pages(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    double                    pages;
+    const tracker_live_t     *live;
+    ngx_http_core_loc_conf_t *core;
+
+    (void) path;
+    core = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    pages = core->handler == ngx_http_crm_decide_handler ? 0 : 1;
+    live = ngx_http_crm_attr_live(ctx);
+
+    if (live != NULL) {
+        ngx_http_crm_attr_number(value, live->pages + pages);
+    } else if (ctx->session_new) {
+        ngx_http_crm_attr_number(value, pages);
+    }
+}
+
+
+static void
+ngx_http_crm_attr_seconds(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    time_t seconds;
+
+    (void) r;
+    (void) path;
+    seconds = ngx_time() - (time_t) ctx->visitor.session_started_s;
+    ngx_http_crm_attr_number(value, (double) ngx_max(seconds, 0));
+}
+
+
+static void
+ngx_http_crm_attr_session_number(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    (void) r;
+    (void) path;
+    ngx_http_crm_attr_number(value, ctx->visitor.session_number);
+}
+
+
+/* As the client sent it, like the path of an event. */
+static void
+ngx_http_crm_attr_path(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    size_t n;
+
+    (void) ctx;
+    (void) path;
+
+    for (n = 0; n < r->unparsed_uri.len; n++) {
+        if (r->unparsed_uri.data[n] == '?') {
+            break;
+        }
+    }
+
+    ngx_http_crm_attr_text(value, r->unparsed_uri.data, n);
+}
+
+
+static void
+ngx_http_crm_attr_entry(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    const tracker_live_t *live;
+
+    live = ngx_http_crm_attr_live(ctx);
+
+    if (live != NULL && live->entry_len > 0) {
+        ngx_http_crm_attr_text(value, live->entry,
+            ngx_min(live->entry_len, TRACKER_LIVE_TEXT_SIZE));
+
+    } else if (live != NULL || ctx->session_new) {
+        ngx_http_crm_attr_path(r, ctx, path, value);
+        value->text.len = ngx_min(value->text.len, TRACKER_LIVE_TEXT_SIZE);
+    }
+}
+
+
+/* Of the session's first page: kept, or this page's own Referer. */
+static void
+ngx_http_crm_attr_referrer(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    size_t                n;
+    u_char               *p, *end;
+    const tracker_live_t *live;
+
+    (void) path;
+    live = ngx_http_crm_attr_live(ctx);
+
+    if (live != NULL && live->pages > 0) {
+        ngx_http_crm_attr_text(value, live->referrer,
+            ngx_min(live->referrer_len, TRACKER_LIVE_TEXT_SIZE));
+        return;
+    }
+
+    if (r->headers_in.referer == NULL || (live == NULL && !ctx->session_new)) {
+        return;
+    }
+
+    p = r->headers_in.referer->value.data;
+    end = p + r->headers_in.referer->value.len;
+
+    while (end - p > 3 && ngx_strncmp(p, "://", 3) != 0) {
+        p++;
+    }
+
+    p += ngx_min(3, end - p);
+
+    for (n = 0; p + n < end && n < TRACKER_LIVE_TEXT_SIZE; n++) {
+        if (p[n] == '/' || p[n] == '?' || p[n] == '#' || p[n] == ':') {
+            break;
+        }
+    }
+
+    ngx_http_crm_attr_text(value, p, n);
+}
+
+
+static void
+ngx_http_crm_attr_items(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    char                 *buf, *p;
+    ngx_uint_t            i;
+    personalize_str_t     item;
+    const tracker_live_t *live;
+    ngx_http_crm_offer_t *offer = ctx->offer;
+
+    (void) path;
+    live = ngx_http_crm_attr_live(ctx);
+
+    if (live == NULL || live->nitems == 0) {
+        return;
+    }
+
+    if (offer->items.data == NULL) {
+        buf = ngx_pnalloc(r->pool, NGX_HTTP_CRM_ITEMS_BYTES);
+        if (buf == NULL) {
+            return;
+        }
+
+        p = buf;
+
+        for (i = 0; i < ngx_min(live->nitems, TRACKER_LIVE_ITEMS); i++) {
+            item.data = live->items[i];
+            item.len = ngx_min(live->item_len[i], TRACKER_LIVE_ITEM_SIZE);
+            p = personalize_list_put(p, buf + NGX_HTTP_CRM_ITEMS_BYTES, item);
+            if (p == NULL) {
+                return;
+            }
+        }
+
+        offer->items.data = buf;
+        offer->items.len = p - buf;
+    }
+
+    value->type = PERSONALIZE_LIST;
+    value->text = offer->items;
+}
+
+
+static void
+ngx_http_crm_attr_category(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    const tracker_live_t *live;
+
+    (void) r;
+    (void) path;
+    live = ngx_http_crm_attr_live(ctx);
+
+    if (live != NULL) {
+        ngx_http_crm_attr_text(value, live->category,
+            ngx_min(live->category_len, TRACKER_LIVE_ITEM_SIZE));
+    }
+}
+
+
+/* session.cart_items, session.cart_value, session.orders */
+static void
+ngx_http_crm_attr_cart(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    double                number;
+    const tracker_live_t *live;
+
+    (void) r;
+    live = ngx_http_crm_attr_live(ctx);
+    number = 0;
+
+    if (live == NULL && !ctx->session_new) {
+        return;
+    }
+
+    if (live != NULL) {
+        switch (path.data[path.len - 1]) {
+        case 'e':
+            number = live->cart_value;
+            break;
+        default:
+            number = path.data[sizeof("session.") - 1] == 'o'
+                         ? live->orders
+                         : live->cart_items;
+        }
+    }
+
+    ngx_http_crm_attr_number(value, number);
+}
+
+
+static void
+ngx_http_crm_attr_customer(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    (void) r;
+
+    if (ctx->profile_len > 0) {
+        personalize_profile_get(ctx->profile, ctx->profile_len, path, value);
+    }
+}
+
+
+static void
+ngx_http_crm_attr_customer_id(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    const tracker_live_t *live = ctx->live;
+
+    if (ctx->uid.len > 0) {
+        ngx_http_crm_attr_text(value, ctx->uid.data, ctx->uid.len);
+
+    } else if (live != NULL && live->last_us != 0 && live->uid_len > 0) {
+        ngx_http_crm_attr_text(value, live->uid,
+            ngx_min(live->uid_len, TRACKER_LIVE_UID_SIZE));
+
+    } else {
+        ngx_http_crm_attr_customer(r, ctx, path, value);
+    }
+}
+
+
+static void
+ngx_http_crm_attr_host(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    (void) ctx;
+    (void) path;
+    ngx_http_crm_attr_text(
+        value, r->headers_in.server.data, r->headers_in.server.len);
+}
+
+
+static void
+ngx_http_crm_attr_query(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    ngx_str_t    arg;
+    const size_t prefix = sizeof("page.query.") - 1;
+
+    (void) ctx;
+
+    if (ngx_http_arg(
+            r, (u_char *) path.data + prefix, path.len - prefix, &arg)
+        == NGX_OK)
+    {
+        ngx_http_crm_attr_text(value, arg.data, arg.len);
+    }
+}
+
+
+/* time.hour, time.weekday: UTC; 1970-01-01 was a Thursday. */
+static void
+ngx_http_crm_attr_time(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    time_t now;
+
+    (void) r;
+    (void) ctx;
+    now = ngx_time();
+
+    ngx_http_crm_attr_number(value,
+        (double) (path.data[sizeof("time.") - 1] == 'h'
+                      ? now / 3600 % 24
+                      : (now / 86400 + 3) % 7 + 1));
+}
+
+
+/* A name that ends in "." stands for every path that begins so. */
+static const struct {
+    ngx_str_t            path;
+    ngx_http_crm_attr_pt get;
+} ngx_http_crm_attrs[] = {
+    {ngx_string("visitor.new"), ngx_http_crm_attr_visitor_new},
+    {ngx_string("visitor.id"), ngx_http_crm_attr_visitor_id},
+    {ngx_string("visitor.language"), ngx_http_crm_attr_language},
+    {ngx_string("session.pages"), ngx_http_crm_attr_pages},
+    {ngx_string("session.seconds"), ngx_http_crm_attr_seconds},
+    {ngx_string("session.number"), ngx_http_crm_attr_session_number},
+    {ngx_string("session.entry"), ngx_http_crm_attr_entry},
+    {ngx_string("session.referrer"), ngx_http_crm_attr_referrer},
+    {ngx_string("session.items"), ngx_http_crm_attr_items},
+    {ngx_string("session.category"), ngx_http_crm_attr_category},
+    {ngx_string("session.cart_items"), ngx_http_crm_attr_cart},
+    {ngx_string("session.cart_value"), ngx_http_crm_attr_cart},
+    {ngx_string("session.orders"), ngx_http_crm_attr_cart},
+    {ngx_string("customer.id"), ngx_http_crm_attr_customer_id},
+    {ngx_string("customer."), ngx_http_crm_attr_customer},
+    {ngx_string("page.host"), ngx_http_crm_attr_host},
+    {ngx_string("page.path"), ngx_http_crm_attr_path},
+    {ngx_string("page.query."), ngx_http_crm_attr_query},
+    {ngx_string("time.hour"), ngx_http_crm_attr_time},
+    {ngx_string("time.weekday"), ngx_http_crm_attr_time},
+};
+
+
+ngx_http_crm_attr_pt
+ngx_http_crm_offer_attr(personalize_str_t path)
+{
+    size_t           i;
+    const ngx_str_t *known;
+
+    for (i = 0;
+         i < sizeof(ngx_http_crm_attrs) / sizeof(ngx_http_crm_attrs[0]); i++)
+    {
+        known = &ngx_http_crm_attrs[i].path;
+
+        if (path.len < known->len
+            || ngx_memcmp(path.data, known->data, known->len) != 0)
+        {
+            continue;
+        }
+
+        if (path.len == known->len ? known->data[known->len - 1] != '.'
+                                   : known->data[known->len - 1] == '.')
+        {
+            return ngx_http_crm_attrs[i].get;
+        }
+    }
+
+    return ngx_http_crm_attr_absent;
+}
+
+
+static void
+ngx_http_crm_offer_attr_value(
+    void *data, unsigned n, personalize_value_t *value)
+{
+    ngx_http_crm_offer_t *offer = data;
+    ngx_http_crm_ctx_t   *ctx = offer->ctx;
+
+    ngx_memzero(value, sizeof(personalize_value_t));
+
+    ctx->campaigns->attrs[n](
+        offer->r, ctx, personalize_set_attribute(ctx->set, n), value);
+}
