@@ -14,7 +14,8 @@
 #include "mining.h"
 
 
-#define CHECK_NAME_MAX 200 /* characters */
+#define CHECK_NAME_MAX     200 /* characters */
+#define CHECK_VARIANTS_MAX 16
 
 
 static const char *const check_members[] = {"key", "name", "slot", "state",
@@ -136,6 +137,21 @@ check_compile(json_t *campaigns, const char *site, char *fault, size_t size)
 }
 
 
+static size_t
+check_characters(const json_t *text)
+{
+    size_t      n;
+    const char *p;
+
+    n = 0;
+    for (p = json_string_value(text); *p != '\0'; p++) {
+        n += ((unsigned char) *p & 0xc0) != 0x80;
+    }
+
+    return n;
+}
+
+
 static unsigned
 check_own_members(const json_t *campaign, const char *path, const char *key)
 {
@@ -160,8 +176,7 @@ check_own_members(const json_t *campaign, const char *path, const char *key)
 
     value = json_object_get(campaign, "name");
     if (value != NULL
-        && (!json_is_string(value)
-            || json_string_length(value) > 4 * CHECK_NAME_MAX))
+        && (!json_is_string(value) || check_characters(value) > CHECK_NAME_MAX))
     {
         faults += check_fault(
             path, "name", "must be a string of at most 200 characters");
@@ -202,27 +217,137 @@ check_own_members(const json_t *campaign, const char *path, const char *key)
 }
 
 
+/* Compiles one campaign and says its fault; its path begins at the file. */
+static unsigned
+check_form(json_t *form, const char *path, const char *from, const char *to)
+{
+    char        fault[512];
+    json_t     *list;
+    size_t      len;
+    const char *shown;
+
+    list = json_array();
+    (void) json_array_append_new(list, form);
+
+    fault[0] = '\0';
+    if (check_compile(list, "check", fault, sizeof(fault)) == PERSONALIZE_OK) {
+        return 0;
+    }
+
+    shown = fault;
+    if (strncmp(shown, "campaigns[0].", 13) == 0) {
+        shown += 13;
+    } else if (strncmp(shown, "campaigns[0]: ", 14) == 0) {
+        shown += 14;
+    }
+
+    len = strlen(from);
+    if (len != 0 && strncmp(shown, from, len) == 0) {
+        (void) printf("%s: %s%s\n", path, to, shown + len);
+    } else {
+        (void) printf("%s: %s\n", path, shown);
+    }
+
+    return 1;
+}
+
+
+/* A campaign without a fault, to put one member at a time into. */
+static json_t *
+check_sound_form(void)
+{
+    return json_pack("{s:s, s:s, s:[{s:s, s:i, s:s}]}", "key", "k", "slot", "s",
+        "variants", "key", "a", "weight", 1, "content", "");
+}
+
+
+static unsigned
+check_variant(json_t *variant, const char *path, size_t i)
+{
+    char    to[32];
+    json_t *form, *copy, *weight, *list;
+
+    copy = json_copy(variant);
+    weight = json_object_get(copy, "weight");
+    if (json_is_number(weight) && json_number_value(weight) == 0) {
+        /* Alone it would be at fault; together it need not be. */
+        (void) json_object_set_new(copy, "weight", json_integer(1));
+    }
+
+    list = json_array();
+    (void) json_array_append_new(list, copy);
+    form = check_sound_form();
+    (void) json_object_set_new(form, "variants", list);
+    (void) snprintf(to, sizeof(to), "variants[%zu]", i);
+
+    return check_form(form, path, "variants[0]", to);
+}
+
+
+/*
+ * The compiler stops at the first fault, people want all: so each member is
+ * compiled within a campaign that is sound otherwise.
+ */
+static unsigned
+check_members_alone(const json_t *whole, const char *path)
+{
+    size_t   n;
+    json_t  *form, *value, *variant;
+    unsigned i, faults;
+
+    static const char *const names[] = {"key", "slot", "priority", "when"};
+
+    faults = 0;
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        form = check_sound_form();
+        value = json_object_get(whole, names[i]);
+        if (value != NULL) {
+            (void) json_object_set(form, names[i], value);
+        } else {
+            (void) json_object_del(form, names[i]);
+        }
+        faults += check_form(form, path, "", "");
+    }
+
+    value = json_object_get(whole, "variants");
+    if (!json_is_array(value)) {
+        form = check_sound_form();
+        if (value != NULL) {
+            (void) json_object_set(form, "variants", value);
+        } else {
+            (void) json_object_del(form, "variants");
+        }
+        faults += check_form(form, path, "", "");
+    }
+    json_array_foreach(value, n, variant)
+    {
+        if (n < CHECK_VARIANTS_MAX) {
+            faults += check_variant(variant, path, n);
+        }
+    }
+
+    return faults;
+}
+
+
 unsigned
 mining_campaign_check(const json_t *campaign, const char *path, const char *key)
 {
-    char        fault[512];
-    json_t     *form, *list;
-    unsigned    faults;
-    const char *shown;
+    void       *next;
+    json_t     *form, *value;
+    unsigned    faults, alone;
+    const char *name;
 
     if (!json_is_object(campaign)) {
         return check_fault(path, "$", "must be an object");
     }
 
     faults = check_own_members(campaign, path, key);
-
     form = check_compiled_form(campaign);
+
     if (faults != 0) {
         /* Said already: the compiler shall look at the rest. */
-        json_t     *value;
-        const char *name;
-        void       *next;
-
         json_object_foreach_safe(form, next, name, value)
         {
             if (!check_listed(check_members, name) || strcmp(name, "start") == 0
@@ -233,21 +358,13 @@ mining_campaign_check(const json_t *campaign, const char *path, const char *key)
         }
     }
 
-    list = json_array();
-    (void) json_array_append_new(list, form);
-
-    if (check_compile(list, "check", fault, sizeof(fault)) != PERSONALIZE_OK) {
-        shown = fault;
-        if (strncmp(shown, "campaigns[0].", 13) == 0) {
-            shown += 13;
-        } else if (strncmp(shown, "campaigns[0]: ", 14) == 0) {
-            shown += 14;
-        }
-        (void) printf("%s: %s\n", path, shown);
-        faults++;
+    alone = check_members_alone(form, path);
+    if (alone != 0) {
+        json_decref(form);
+        return faults + alone;
     }
 
-    return faults;
+    return faults + check_form(form, path, "", "");
 }
 
 

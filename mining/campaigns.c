@@ -336,7 +336,6 @@ campaigns_apply_site(campaigns_t *cs, const char *site, const json_t *files)
     json_t         *campaign;
     mining_result_e rc;
 
-    rc = MINING_OK;
     json_array_foreach(files, i, campaign)
     {
         rc = campaigns_apply_one(cs, site, campaign);
@@ -616,10 +615,10 @@ mining_campaigns(const mining_settings_t *settings, int argc, char **argv)
 
     {
         const mining_option_t options[] = {
-            {"--site", MINING_OPTION_TEXT, (void *) &cs->site, 0},
-            {"--reviewer", MINING_OPTION_TEXT, (void *) &cs->reviewer, 0},
-            {"--prune", MINING_OPTION_FLAG, &cs->prune, 0},
-            {NULL, MINING_OPTION_FLAG, NULL, 0}};
+            {"--site", (void *) &cs->site, MINING_OPTION_TEXT, 0},
+            {"--reviewer", (void *) &cs->reviewer, MINING_OPTION_TEXT, 0},
+            {"--prune", &cs->prune, MINING_OPTION_FLAG, 0},
+            {NULL, NULL, MINING_OPTION_FLAG, 0}};
 
         if (argc > 64
             || mining_options(options, argc, argv, words, &nwords) != MINING_OK

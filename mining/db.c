@@ -64,7 +64,11 @@ db_fail_server(mining_db_t *db, const PGresult *res)
     db->error[0] = '\0';
     for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         part = PQresultErrorField(res, parts[i].field);
-        if (part != NULL) {
+        /* Of contexts only COPY's says something to people. */
+        if (part != NULL
+            && (parts[i].field != PG_DIAG_CONTEXT
+                || strncmp(part, "COPY ", 5) == 0))
+        {
             mining_text(
                 db->error, sizeof(db->error), "%s%s", parts[i].label, part);
         }

@@ -593,10 +593,10 @@ mining_import(const mining_settings_t *settings, int argc, char **argv)
 
     {
         const mining_option_t options[] = {
-            {"--follow", MINING_OPTION_FLAG, &im->follow, 0},
-            {"--once", MINING_OPTION_FLAG, &once, 0},
-            {"--batch", MINING_OPTION_COUNT, &batch, IMPORT_BATCH_MAX},
-            {NULL, MINING_OPTION_FLAG, NULL, 0}};
+            {"--follow", &im->follow, MINING_OPTION_FLAG, 0},
+            {"--once", &once, MINING_OPTION_FLAG, 0},
+            {"--batch", &batch, MINING_OPTION_COUNT, IMPORT_BATCH_MAX},
+            {NULL, NULL, MINING_OPTION_FLAG, 0}};
 
         if (argc > 64
             || mining_options(options, argc, argv, words, &nwords) != MINING_OK

@@ -28,6 +28,8 @@ typedef struct {
     size_t      lengths[6 + 2 * MINING_PRODUCERS_MAX];
     char        keys[MINING_PRODUCERS_MAX][SOURCE_KEY + 1];
     char        ids[MINING_PRODUCERS_MAX][32];
+    char        count[16];
+    char        block[16];
 } source_command_t;
 
 
@@ -66,7 +68,6 @@ mining_source_ask(mining_source_t *source, mining_redis_t *redis,
     const mining_producers_t *producers, unsigned block_ms)
 {
     int                     argc;
-    char                    count[16], block[16];
     unsigned                i, n;
     mining_result_e         rc;
     static source_command_t command; /* 100 KB: not for the stack */
@@ -76,16 +77,16 @@ mining_source_ask(mining_source_t *source, mining_redis_t *redis,
         return MINING_DECLINED;
     }
 
-    (void) snprintf(count, sizeof(count), "%u",
+    (void) snprintf(command.count, sizeof(command.count), "%u",
         n > SOURCE_ENTRIES ? 1 : SOURCE_ENTRIES / n);
 
     argc = source_word(&command, 0, "XREAD");
     argc = source_word(&command, argc, "COUNT");
-    argc = source_word(&command, argc, count);
+    argc = source_word(&command, argc, command.count);
     if (block_ms != 0) {
-        (void) snprintf(block, sizeof(block), "%u", block_ms);
+        (void) snprintf(command.block, sizeof(command.block), "%u", block_ms);
         argc = source_word(&command, argc, "BLOCK");
-        argc = source_word(&command, argc, block);
+        argc = source_word(&command, argc, command.block);
     }
     argc = source_word(&command, argc, "STREAMS");
 

@@ -491,9 +491,9 @@ mining_load(const mining_settings_t *settings, int argc, char **argv)
 
     {
         const mining_option_t options[] = {
-            {"--site", MINING_OPTION_TEXT, (void *) &load->site, 0},
-            {"--rejects", MINING_OPTION_TEXT, (void *) &load->rejects_path, 0},
-            {NULL, MINING_OPTION_FLAG, NULL, 0}};
+            {"--site", (void *) &load->site, MINING_OPTION_TEXT, 0},
+            {"--rejects", (void *) &load->rejects_path, MINING_OPTION_TEXT, 0},
+            {NULL, NULL, MINING_OPTION_FLAG, 0}};
 
         if (argc > 64
             || mining_options(options, argc, argv, words, &nwords) != MINING_OK

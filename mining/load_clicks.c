@@ -335,7 +335,7 @@ clicks_days(mining_clicks_t *clicks, mining_db_t *db)
         if (rc != MINING_OK) {
             return rc;
         }
-        memset(clicks->days + first, 2, (size_t) (last - first + 1));
+        memset(clicks->days + first, 2, (size_t) last + 1 - (size_t) first);
     }
 
     return MINING_OK;

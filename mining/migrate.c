@@ -156,7 +156,7 @@ migrate_file(migrate_t *mg, const char *name)
     (void) SHA256(
         (const unsigned char *) file->text, strlen(file->text), digest);
     for (i = 0; i < sizeof(digest); i++) {
-        (void) snprintf(file->sha256 + 2 * i, 3, "%02x", digest[i]);
+        (void) snprintf(file->sha256 + 2 * (size_t) i, 3, "%02x", digest[i]);
     }
 
     return MINING_OK;
@@ -408,8 +408,8 @@ mining_migrate(const mining_settings_t *settings, int argc, char **argv)
 
     {
         const mining_option_t options[] = {
-            {"--dir", MINING_OPTION_TEXT, (void *) &mg.dir, 0},
-            {NULL, MINING_OPTION_FLAG, NULL, 0}};
+            {"--dir", (void *) &mg.dir, MINING_OPTION_TEXT, 0},
+            {NULL, NULL, MINING_OPTION_FLAG, 0}};
 
         if (argc > 64
             || mining_options(options, argc, argv, words, &nwords) != MINING_OK

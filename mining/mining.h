@@ -90,8 +90,8 @@ typedef enum {
 
 typedef struct {
     const char     *name; /* "--site"; NULL ends the table */
-    mining_option_e kind;
     void           *value;
+    mining_option_e kind;
     unsigned        max; /* of COUNT */
 } mining_option_t;
 

@@ -293,9 +293,9 @@ mining_run(const mining_settings_t *settings, int argc, char **argv)
 
     {
         const mining_option_t options[] = {
-            {"--site", MINING_OPTION_TEXT, (void *) &run.site, 0},
-            {"--as-of", MINING_OPTION_TEXT, (void *) &run.as_of, 0},
-            {NULL, MINING_OPTION_FLAG, NULL, 0}};
+            {"--site", (void *) &run.site, MINING_OPTION_TEXT, 0},
+            {"--as-of", (void *) &run.as_of, MINING_OPTION_TEXT, 0},
+            {NULL, NULL, MINING_OPTION_FLAG, 0}};
 
         if (argc > 64
             || mining_options(options, argc, argv, words, &nwords) != MINING_OK

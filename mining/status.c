@@ -171,7 +171,7 @@ mining_status(const mining_settings_t *settings, int argc, char **argv)
     mining_result_e rc;
 
     static const mining_option_t options[] = {
-        {NULL, MINING_OPTION_FLAG, NULL, 0}};
+        {NULL, NULL, MINING_OPTION_FLAG, 0}};
 
     if (argc > 64
         || mining_options(options, argc, argv, words, &nwords) != MINING_OK

@@ -390,7 +390,7 @@ static void
 ngx_http_crm_event_session(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_ctx_t *ctx, tracker_event_t *event, tracker_live_t *live)
 {
-    event->seq = 1;
+    event->seq = event->vid != NULL ? 1 : 0;
 
     if (event->vid == NULL || cmcf->zone == NULL) {
         return;
@@ -510,13 +510,13 @@ ngx_http_crm_log_handler(ngx_http_request_t *r)
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
 
     /* no header: nobody was answered (444, 499); no URI: nothing was asked */
-    if (!clcf->enable || clcf->capture == NGX_HTTP_CRM_CAPTURE_OFF
-        || r != r->main || !r->header_sent || r->unparsed_uri.len == 0)
+    if (!clcf->enable || r != r->main || !r->header_sent
+        || r->unparsed_uri.len == 0)
     {
         return NGX_OK;
     }
 
-    page = ngx_http_crm_is_page(r);
+    page = clcf->capture != NGX_HTTP_CRM_CAPTURE_OFF && ngx_http_crm_is_page(r);
 
     if (!page && clcf->events == NULL
         && clcf->capture != NGX_HTTP_CRM_CAPTURE_ALL) {

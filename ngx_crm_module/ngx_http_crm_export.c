@@ -5,7 +5,7 @@
  * are given their turn.  Once a second the durable positions that the importer
  * told Redis are fetched for all journals, held by this worker or by nobody.
  *
- * Sessions are written once per visitor and quarter of a second, at most 1024
+ * Sessions are written once per visitor and tenth of a second, at most 1024
  * of them: they are a convenience that the next event renews, and Redis is not
  * to pay more for them than for the events.
  */
@@ -15,7 +15,7 @@
 
 #define NGX_HTTP_CRM_FLUSH_MS      10
 #define NGX_HTTP_CRM_TICK_MS       1000
-#define NGX_HTTP_CRM_SESSIONS_MS   250
+#define NGX_HTTP_CRM_SESSIONS_MS   100
 #define NGX_HTTP_CRM_SESSIONS      1024
 #define NGX_HTTP_CRM_SESSION_TABLE 2048 /* a power of two, twice as many */
 #define NGX_HTTP_CRM_ERROR_LOG     60   /* s between two lines */
@@ -362,6 +362,10 @@ ngx_http_crm_export_flush_handler(ngx_event_t *ev)
     }
 
     ngx_http_crm_sessions_flush(drain);
+
+    if (drain->nsessions > 0) {
+        ngx_http_crm_export_wake(drain->cmcf);
+    }
 
     ngx_http_crm_count_by(drain->cmcf, NGX_HTTP_CRM_EXPORT_NS,
         ngx_http_crm_ticks_ns(ngx_http_crm_ticks() - start));

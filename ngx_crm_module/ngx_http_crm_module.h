@@ -159,6 +159,9 @@ typedef struct {
     unsigned        nshown;
     uint64_t        ns; /* clock ticks spent capturing, when sampled */
 
+    personalize_str_t unit;  /* visitor id as text: what variants hash */
+    personalize_str_t items; /* session.items as a packed list, once made */
+
     unsigned has_visitor : 1; /* visitor and sid are set */
     unsigned visitor_new : 1; /* no good cookie came */
     unsigned session_new : 1;
@@ -328,6 +331,22 @@ ngx_int_t ngx_http_crm_lane_add(
 tracker_journal_t *ngx_http_crm_lane_journal(
     ngx_http_crm_lane_t *lane, tracker_journal_stat_t *stat);
 
+/* ---- ngx_http_crm_buffer.c: bytes that wait ----------------------------- */
+
+typedef struct {
+    u_char *data;  /* of malloc; NULL: nothing yet */
+    size_t  start; /* of what is still to be used */
+    size_t  end;
+    size_t  size;
+} ngx_http_crm_buffer_t; /* start zeroed */
+
+/* Makes room for n bytes behind `end`, moving or growing what is there.
+ * NGX_DECLINED: more than max bytes would be held, or out of memory. */
+ngx_int_t ngx_http_crm_buffer_room(
+    ngx_http_crm_buffer_t *b, size_t n, size_t max);
+/* All was used, or is not wanted any more. */
+void ngx_http_crm_buffer_reset(ngx_http_crm_buffer_t *b);
+
 /* ---- ngx_http_crm_redis.c: one pipelined connection --------------------- */
 
 /* reply NULL: the connection was lost or timed out.  Called exactly once. */
@@ -441,16 +460,30 @@ ngx_int_t ngx_http_crm_offer_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_crm_offer_slot(ngx_http_request_t *r,
     ngx_http_crm_ctx_t *ctx, personalize_str_t slot, ngx_str_t *content,
     tracker_shown_t *shown);
-/* Where the attribute of that path comes from; never NULL. */
-ngx_http_crm_attr_pt ngx_http_crm_offer_attr(personalize_str_t path);
-/* Replaces every Cache-Control of the answer. */
-ngx_int_t ngx_http_crm_offer_cache_control(
-    ngx_http_request_t *r, const char *value);
 /* $crm_segment: customer.rfm.segment of the profile. */
 ngx_int_t ngx_http_crm_offer_segment(
     ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+
+/* ---- ngx_http_crm_attr.c: attributes for campaigns ---------------------- */
+
+/* Where the attribute of that path comes from; never NULL. */
+ngx_http_crm_attr_pt ngx_http_crm_attr_find(personalize_str_t path);
+
+/* ---- ngx_http_crm_decide.c: decisions as JSON --------------------------- */
+
 /* Content handler of crm_decide: GET …?slots=a,b */
 ngx_int_t ngx_http_crm_decide_handler(ngx_http_request_t *r);
+
+/* ---- ngx_http_crm_slot_head.c: what the answer's header says ------------ */
+
+/*
+ * Writes the head of a personalised answer and sends the cookie.  To be called
+ * from the header filter of the BODY module.  NGX_OK: slots are to be filled;
+ * NGX_DECLINED: the body passes; NGX_ERROR: memory.
+ */
+ngx_int_t ngx_http_crm_slot_header(ngx_http_request_t *r);
+/* Replaces every Cache-Control of the answer; value ends in NUL and stays. */
+ngx_int_t ngx_http_crm_cache_control(ngx_http_request_t *r, const char *value);
 
 /* ---- ngx_http_crm_slot_filter.c: head and body filter modules ----------- */
 

@@ -17,12 +17,8 @@
 #define NGX_HTTP_CRM_BLOB_BYTES    16384 /* of a packed profile */
 #define NGX_HTTP_CRM_RENDER_STACK  4096  /* bytes; most contents are shorter */
 #define NGX_HTTP_CRM_RENDER_MAX    (256 * 1024) /* bytes of one slot */
-#define NGX_HTTP_CRM_DECIDE_SLOTS  16
 #define NGX_HTTP_CRM_COMMAND_BYTES 256 /* GET of a key: site <= 32 bytes */
 #define NGX_HTTP_CRM_UID_BYTES     256
-
-#define NGX_HTTP_CRM_ITEMS_BYTES                                               \
-    (TRACKER_LIVE_ITEMS * (TRACKER_LIVE_ITEM_SIZE + 5))
 
 
 typedef struct {
@@ -31,7 +27,6 @@ typedef struct {
     ngx_event_t           wake;  /* budget timer, or posted: go on */
     ngx_connection_t      dummy; /* what a timer's data must look like */
     personalize_request_t request;
-    personalize_str_t     items; /* packed list, once asked for */
     char                  id[TRACKER_UUID_TEXT];
     unsigned              waiting : 1;
 } ngx_http_crm_offer_t;
@@ -343,8 +338,9 @@ ngx_http_crm_offer_get(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
         && !(ctx->visitor_new && clcf->capture == NGX_HTTP_CRM_CAPTURE_OFF))
     {
         tracker_uuid_text(offer->id, ctx->visitor.id);
-        offer->request.unit.data = offer->id;
-        offer->request.unit.len = TRACKER_UUID_TEXT;
+        ctx->unit.data = offer->id;
+        ctx->unit.len = TRACKER_UUID_TEXT;
+        offer->request.unit = ctx->unit;
     }
 
     ctx->offer = offer;
@@ -527,458 +523,7 @@ ngx_http_crm_offer_handler(ngx_http_request_t *r)
 }
 
 
-/* ---- attributes --------------------------------------------------------- */
-
-static void
-ngx_http_crm_attr_text(
-    personalize_value_t *value, const void *data, size_t len)
-{
-    if (len > 0) {
-        value->type = PERSONALIZE_TEXT;
-        value->text.data = data;
-        value->text.len = len;
-    }
-}
-
-
-static void
-ngx_http_crm_attr_number(personalize_value_t *value, double number)
-{
-    value->type = PERSONALIZE_NUMBER;
-    value->number = number;
-}
-
-
-/* The live state if it belongs to the session that is running now. */
-static const tracker_live_t *
-ngx_http_crm_attr_live(ngx_http_crm_ctx_t *ctx)
-{
-    if (ctx->live == NULL || ctx->live->last_us == 0
-        || ctx->live->started_s != ctx->visitor.session_started_s)
-    {
-        return NULL;
-    }
-
-    return ctx->live;
-}
-
-
-static void
-ngx_http_crm_attr_absent(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    (void) r;
-    (void) ctx;
-    (void) path;
-    value->type = PERSONALIZE_ABSENT;
-}
-
-
-static void
-ngx_http_crm_attr_visitor_new(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    (void) r;
-    (void) path;
-    value->type = PERSONALIZE_BOOL;
-    value->number = ctx->visitor_new ? 1 : 0;
-}
-
-
-static void
-ngx_http_crm_attr_visitor_id(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    ngx_http_crm_offer_t *offer = ctx->offer;
-
-    (void) r;
-    (void) path;
-    ngx_http_crm_attr_text(
-        value, offer->request.unit.data, offer->request.unit.len);
-}
-
-
-/* The first tag of Accept-Language, without its weight. */
-static void
-ngx_http_crm_attr_language(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    size_t     n;
-    ngx_str_t *text;
-
-    (void) ctx;
-    (void) path;
-
-#if (NGX_HTTP_GZIP || NGX_HTTP_HEADERS)
-    if (r->headers_in.accept_language == NULL) {
-        return;
-    }
-
-    text = &r->headers_in.accept_language->value;
-
-    for (n = 0; n < text->len; n++) {
-        if (text->data[n] == ',' || text->data[n] == ';'
-            || text->data[n] == ' ')
-        {
-            break;
-        }
-    }
-
-    ngx_http_crm_attr_text(value, text->data, n);
-#endif
-}
-
-
-/* The page being answered counts: no event has been made of it yet. */
-static void
-ngx_http_crm_attr_pages(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    double                    pages;
-    const tracker_live_t     *live;
-    ngx_http_core_loc_conf_t *core;
-
-    (void) path;
-    core = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-    pages = core->handler == ngx_http_crm_decide_handler ? 0 : 1;
-    live = ngx_http_crm_attr_live(ctx);
-
-    if (live != NULL) {
-        ngx_http_crm_attr_number(value, live->pages + pages);
-    } else if (ctx->session_new) {
-        ngx_http_crm_attr_number(value, pages);
-    }
-}
-
-
-static void
-ngx_http_crm_attr_seconds(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    time_t seconds;
-
-    (void) r;
-    (void) path;
-    seconds = ngx_time() - (time_t) ctx->visitor.session_started_s;
-    ngx_http_crm_attr_number(value, (double) ngx_max(seconds, 0));
-}
-
-
-static void
-ngx_http_crm_attr_session_number(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    (void) r;
-    (void) path;
-    ngx_http_crm_attr_number(value, ctx->visitor.session_number);
-}
-
-
-/* As the client sent it, like the path of an event. */
-static void
-ngx_http_crm_attr_path(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    size_t n;
-
-    (void) ctx;
-    (void) path;
-
-    for (n = 0; n < r->unparsed_uri.len; n++) {
-        if (r->unparsed_uri.data[n] == '?') {
-            break;
-        }
-    }
-
-    ngx_http_crm_attr_text(value, r->unparsed_uri.data, n);
-}
-
-
-static void
-ngx_http_crm_attr_entry(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    const tracker_live_t *live;
-
-    live = ngx_http_crm_attr_live(ctx);
-
-    if (live != NULL && live->entry_len > 0) {
-        ngx_http_crm_attr_text(value, live->entry,
-            ngx_min(live->entry_len, TRACKER_LIVE_TEXT_SIZE));
-
-    } else if (live != NULL || ctx->session_new) {
-        ngx_http_crm_attr_path(r, ctx, path, value);
-        value->text.len = ngx_min(value->text.len, TRACKER_LIVE_TEXT_SIZE);
-    }
-}
-
-
-/* Of the session's first page: kept, or this page's own Referer. */
-static void
-ngx_http_crm_attr_referrer(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    size_t                n;
-    u_char               *p, *end;
-    const tracker_live_t *live;
-
-    (void) path;
-    live = ngx_http_crm_attr_live(ctx);
-
-    if (live != NULL && live->pages > 0) {
-        ngx_http_crm_attr_text(value, live->referrer,
-            ngx_min(live->referrer_len, TRACKER_LIVE_TEXT_SIZE));
-        return;
-    }
-
-    if (r->headers_in.referer == NULL || (live == NULL && !ctx->session_new)) {
-        return;
-    }
-
-    p = r->headers_in.referer->value.data;
-    end = p + r->headers_in.referer->value.len;
-
-    while (end - p > 3 && ngx_strncmp(p, "://", 3) != 0) {
-        p++;
-    }
-
-    p += ngx_min(3, end - p);
-
-    for (n = 0; p + n < end && n < TRACKER_LIVE_TEXT_SIZE; n++) {
-        if (p[n] == '/' || p[n] == '?' || p[n] == '#' || p[n] == ':') {
-            break;
-        }
-    }
-
-    ngx_http_crm_attr_text(value, p, n);
-}
-
-
-static void
-ngx_http_crm_attr_items(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    char                 *buf, *p;
-    ngx_uint_t            i;
-    personalize_str_t     item;
-    const tracker_live_t *live;
-    ngx_http_crm_offer_t *offer = ctx->offer;
-
-    (void) path;
-    live = ngx_http_crm_attr_live(ctx);
-
-    if (live == NULL || live->nitems == 0) {
-        return;
-    }
-
-    if (offer->items.data == NULL) {
-        buf = ngx_pnalloc(r->pool, NGX_HTTP_CRM_ITEMS_BYTES);
-        if (buf == NULL) {
-            return;
-        }
-
-        p = buf;
-
-        for (i = 0; i < ngx_min(live->nitems, TRACKER_LIVE_ITEMS); i++) {
-            item.data = live->items[i];
-            item.len = ngx_min(live->item_len[i], TRACKER_LIVE_ITEM_SIZE);
-            p = personalize_list_put(p, buf + NGX_HTTP_CRM_ITEMS_BYTES, item);
-            if (p == NULL) {
-                return;
-            }
-        }
-
-        offer->items.data = buf;
-        offer->items.len = p - buf;
-    }
-
-    value->type = PERSONALIZE_LIST;
-    value->text = offer->items;
-}
-
-
-static void
-ngx_http_crm_attr_category(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    const tracker_live_t *live;
-
-    (void) r;
-    (void) path;
-    live = ngx_http_crm_attr_live(ctx);
-
-    if (live != NULL) {
-        ngx_http_crm_attr_text(value, live->category,
-            ngx_min(live->category_len, TRACKER_LIVE_ITEM_SIZE));
-    }
-}
-
-
-/* session.cart_items, session.cart_value, session.orders */
-static void
-ngx_http_crm_attr_cart(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    double                number;
-    const tracker_live_t *live;
-
-    (void) r;
-    live = ngx_http_crm_attr_live(ctx);
-    number = 0;
-
-    if (live == NULL && !ctx->session_new) {
-        return;
-    }
-
-    if (live != NULL) {
-        switch (path.data[path.len - 1]) {
-        case 'e':
-            number = live->cart_value;
-            break;
-        default:
-            number = path.data[sizeof("session.") - 1] == 'o'
-                         ? live->orders
-                         : live->cart_items;
-        }
-    }
-
-    ngx_http_crm_attr_number(value, number);
-}
-
-
-static void
-ngx_http_crm_attr_customer(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    (void) r;
-
-    if (ctx->profile_len > 0) {
-        personalize_profile_get(ctx->profile, ctx->profile_len, path, value);
-    }
-}
-
-
-static void
-ngx_http_crm_attr_customer_id(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    const tracker_live_t *live = ctx->live;
-
-    if (ctx->uid.len > 0) {
-        ngx_http_crm_attr_text(value, ctx->uid.data, ctx->uid.len);
-
-    } else if (live != NULL && live->last_us != 0 && live->uid_len > 0) {
-        ngx_http_crm_attr_text(value, live->uid,
-            ngx_min(live->uid_len, TRACKER_LIVE_UID_SIZE));
-
-    } else {
-        ngx_http_crm_attr_customer(r, ctx, path, value);
-    }
-}
-
-
-static void
-ngx_http_crm_attr_host(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    (void) ctx;
-    (void) path;
-    ngx_http_crm_attr_text(
-        value, r->headers_in.server.data, r->headers_in.server.len);
-}
-
-
-static void
-ngx_http_crm_attr_query(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    ngx_str_t    arg;
-    const size_t prefix = sizeof("page.query.") - 1;
-
-    (void) ctx;
-
-    if (ngx_http_arg(
-            r, (u_char *) path.data + prefix, path.len - prefix, &arg)
-        == NGX_OK)
-    {
-        ngx_http_crm_attr_text(value, arg.data, arg.len);
-    }
-}
-
-
-/* time.hour, time.weekday: UTC; 1970-01-01 was a Thursday. */
-static void
-ngx_http_crm_attr_time(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
-{
-    time_t now;
-
-    (void) r;
-    (void) ctx;
-    now = ngx_time();
-
-    ngx_http_crm_attr_number(value,
-        (double) (path.data[sizeof("time.") - 1] == 'h'
-                      ? now / 3600 % 24
-                      : (now / 86400 + 3) % 7 + 1));
-}
-
-
-/* A name that ends in "." stands for every path that begins so. */
-static const struct {
-    ngx_str_t            path;
-    ngx_http_crm_attr_pt get;
-} ngx_http_crm_attrs[] = {
-    {ngx_string("visitor.new"), ngx_http_crm_attr_visitor_new},
-    {ngx_string("visitor.id"), ngx_http_crm_attr_visitor_id},
-    {ngx_string("visitor.language"), ngx_http_crm_attr_language},
-    {ngx_string("session.pages"), ngx_http_crm_attr_pages},
-    {ngx_string("session.seconds"), ngx_http_crm_attr_seconds},
-    {ngx_string("session.number"), ngx_http_crm_attr_session_number},
-    {ngx_string("session.entry"), ngx_http_crm_attr_entry},
-    {ngx_string("session.referrer"), ngx_http_crm_attr_referrer},
-    {ngx_string("session.items"), ngx_http_crm_attr_items},
-    {ngx_string("session.category"), ngx_http_crm_attr_category},
-    {ngx_string("session.cart_items"), ngx_http_crm_attr_cart},
-    {ngx_string("session.cart_value"), ngx_http_crm_attr_cart},
-    {ngx_string("session.orders"), ngx_http_crm_attr_cart},
-    {ngx_string("customer.id"), ngx_http_crm_attr_customer_id},
-    {ngx_string("customer."), ngx_http_crm_attr_customer},
-    {ngx_string("page.host"), ngx_http_crm_attr_host},
-    {ngx_string("page.path"), ngx_http_crm_attr_path},
-    {ngx_string("page.query."), ngx_http_crm_attr_query},
-    {ngx_string("time.hour"), ngx_http_crm_attr_time},
-    {ngx_string("time.weekday"), ngx_http_crm_attr_time},
-};
-
-
-ngx_http_crm_attr_pt
-ngx_http_crm_offer_attr(personalize_str_t path)
-{
-    size_t           i;
-    const ngx_str_t *known;
-
-    for (i = 0;
-         i < sizeof(ngx_http_crm_attrs) / sizeof(ngx_http_crm_attrs[0]); i++)
-    {
-        known = &ngx_http_crm_attrs[i].path;
-
-        if (path.len < known->len
-            || ngx_memcmp(path.data, known->data, known->len) != 0)
-        {
-            continue;
-        }
-
-        if (path.len == known->len ? known->data[known->len - 1] != '.'
-                                   : known->data[known->len - 1] == '.')
-        {
-            return ngx_http_crm_attrs[i].get;
-        }
-    }
-
-    return ngx_http_crm_attr_absent;
-}
-
+/* ---- decisions ---------------------------------------------------------- */
 
 static void
 ngx_http_crm_offer_attr_value(
@@ -991,4 +536,130 @@ ngx_http_crm_offer_attr_value(
 
     ctx->campaigns->attrs[n](
         offer->r, ctx, personalize_set_attribute(ctx->set, n), value);
+}
+
+
+/* Content in pool memory; most are short enough to be written but once. */
+static ngx_int_t
+ngx_http_crm_offer_render(ngx_http_request_t *r,
+    const personalize_decision_t *decision,
+    const personalize_request_t *request, ngx_str_t *content)
+{
+    char                 buf[NGX_HTTP_CRM_RENDER_STACK];
+    size_t               len;
+    personalize_result_e rc;
+
+    rc = personalize_render(decision, request, buf, sizeof(buf), &len);
+
+    if (rc != PERSONALIZE_OK && rc != PERSONALIZE_FULL) {
+        return NGX_DECLINED;
+    }
+
+    if (len > NGX_HTTP_CRM_RENDER_MAX) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+            "crm keeps a default: %uz bytes of content for one slot", len);
+        return NGX_DECLINED;
+    }
+
+    content->len = len;
+    content->data = ngx_pnalloc(r->pool, len + 1);
+    if (content->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (rc == PERSONALIZE_OK) {
+        ngx_memcpy(content->data, buf, len);
+        return NGX_OK;
+    }
+
+    rc = personalize_render(
+        decision, request, (char *) content->data, len, &len);
+
+    return rc == PERSONALIZE_OK ? NGX_OK : NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_crm_offer_slot(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t slot, ngx_str_t *content, tracker_shown_t *shown)
+{
+    ngx_int_t                 rc;
+    personalize_set_t        *set;
+    ngx_http_crm_offer_t     *offer;
+    personalize_decision_t    decision;
+    ngx_http_crm_main_conf_t *cmcf;
+
+    r = r->main;
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
+    ngx_http_crm_count(cmcf, NGX_HTTP_CRM_DECISIONS);
+
+    set = ngx_http_crm_set_hold(r, ctx);
+
+    if (set == NULL || !personalize_slot_known(set, slot)) {
+        return NGX_DECLINED;
+    }
+
+    offer = ngx_http_crm_offer_get(r, ctx);
+    if (offer == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_crm_offer_load_now(r, ctx);
+
+    if (personalize_decide(set, slot, &offer->request, &decision)
+        != PERSONALIZE_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_http_crm_offer_render(r, &decision, &offer->request, content);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    shown->slot.data = slot.data;
+    shown->slot.len = slot.len;
+    shown->campaign.data = decision.campaign.data;
+    shown->campaign.len = decision.campaign.len;
+    shown->variant.data = decision.variant.data;
+    shown->variant.len = decision.variant.len;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_crm_offer_segment(
+    ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_crm_ctx_t      *ctx;
+    personalize_value_t      value;
+    const personalize_str_t  path = {"customer.rfm.segment", 20};
+
+    (void) data;
+
+    ctx = ngx_http_crm_get_ctx(r);
+    ngx_memzero(&value, sizeof(personalize_value_t));
+
+    if (ctx != NULL) {
+        ngx_http_crm_offer_load_now(r->main, ctx);
+
+        if (ctx->profile_len > 0) {
+            personalize_profile_get(
+                ctx->profile, ctx->profile_len, path, &value);
+        }
+    }
+
+    if (value.type != PERSONALIZE_TEXT) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+    v->data = (u_char *) value.text.data;
+    v->len = value.text.len;
+
+    return NGX_OK;
 }

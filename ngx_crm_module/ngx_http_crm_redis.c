@@ -26,10 +26,9 @@
 
 #define NGX_HTTP_CRM_REDIS_OUT_MAX  (4 * 1024 * 1024)
 #define NGX_HTTP_CRM_REDIS_IN_MAX   (1024 * 1024)
-#define NGX_HTTP_CRM_REDIS_BUF      65536        /* first size of a buffer */
-#define NGX_HTTP_CRM_REDIS_KEEP     (512 * 1024) /* buffers kept when idle */
-#define NGX_HTTP_CRM_REDIS_PENDING  8192         /* a power of two */
-#define NGX_HTTP_CRM_REDIS_ELEMENTS 256          /* of one array */
+#define NGX_HTTP_CRM_REDIS_READ     16384 /* bytes at least per recv() */
+#define NGX_HTTP_CRM_REDIS_PENDING  8192  /* a power of two */
+#define NGX_HTTP_CRM_REDIS_ELEMENTS 256   /* of one array */
 #define NGX_HTTP_CRM_REDIS_READY    4
 #define NGX_HTTP_CRM_REDIS_CONNECT  1000 /* ms */
 #define NGX_HTTP_CRM_REDIS_TIMEOUT  2000 /* ms for a reply */
@@ -47,14 +46,6 @@ typedef enum {
 
 
 typedef struct {
-    u_char *data;
-    size_t  start; /* of what is still to be used */
-    size_t  end;
-    size_t  size;
-} ngx_http_crm_redis_buf_t;
-
-
-typedef struct {
     ngx_http_crm_redis_pt done;
     void                 *data;
     ngx_msec_t            sent;
@@ -67,8 +58,8 @@ struct ngx_http_crm_redis_s {
     ngx_log_t                  quiet; /* nginx would log each attempt */
     ngx_http_crm_redis_state_e state;
 
-    ngx_http_crm_redis_buf_t out;
-    ngx_http_crm_redis_buf_t in;
+    ngx_http_crm_buffer_t out;
+    ngx_http_crm_buffer_t in;
 
     ngx_http_crm_redis_pending_t pending[NGX_HTTP_CRM_REDIS_PENDING];
     ngx_uint_t                   first; /* free-running */
@@ -114,8 +105,8 @@ ngx_http_crm_redis_disconnect(ngx_http_crm_redis_t *redis)
         ngx_del_timer(&redis->replies);
     }
 
-    ngx_http_crm_redis_reset(&redis->out);
-    ngx_http_crm_redis_reset(&redis->in);
+    ngx_http_crm_buffer_reset(&redis->out);
+    ngx_http_crm_buffer_reset(&redis->in);
     redis->state = NGX_HTTP_CRM_REDIS_DOWN;
 }
 
@@ -190,75 +181,12 @@ ngx_http_crm_redis_ready(ngx_http_crm_redis_t *redis)
 }
 
 
-/* Makes room for n bytes behind `end`, moving or growing what is there. */
-static ngx_int_t
-ngx_http_crm_redis_room(ngx_http_crm_redis_buf_t *b, size_t n, size_t max)
-{
-    size_t  used, size;
-    u_char *data;
-
-    if (b->size - b->end >= n) {
-        return NGX_OK;
-    }
-
-    used = b->end - b->start;
-
-    if (used + n > max) {
-        return NGX_DECLINED;
-    }
-
-    size = ngx_max(b->size, NGX_HTTP_CRM_REDIS_BUF);
-
-    while (size < used + n) {
-        size *= 2;
-    }
-
-    data = b->data;
-
-    if (size > b->size) {
-        data = malloc(size);
-        if (data == NULL) {
-            return NGX_DECLINED;
-        }
-    }
-
-    if (used > 0) {
-        ngx_memmove(data, b->data + b->start, used);
-    }
-
-    if (data != b->data) {
-        free(b->data);
-        b->data = data;
-        b->size = size;
-    }
-
-    b->start = 0;
-    b->end = used;
-
-    return NGX_OK;
-}
-
-
-/* All was used; after a burst the memory goes back. */
-static void
-ngx_http_crm_redis_reset(ngx_http_crm_redis_buf_t *b)
-{
-    b->start = 0;
-    b->end = 0;
-
-    if (b->size > NGX_HTTP_CRM_REDIS_KEEP) {
-        free(b->data);
-        b->data = NULL;
-        b->size = 0;
-    }
-}
-
-
 static char *
 ngx_http_crm_redis_begin(ngx_http_crm_redis_t *redis, size_t max)
 {
     if (redis->last - redis->first == NGX_HTTP_CRM_REDIS_PENDING
-        || ngx_http_crm_redis_room(&redis->out, max, NGX_HTTP_CRM_REDIS_OUT_MAX)
+        || ngx_http_crm_buffer_room(
+               &redis->out, max, NGX_HTTP_CRM_REDIS_OUT_MAX)
                != NGX_OK)
     {
         return NULL;
@@ -451,7 +379,7 @@ ngx_http_crm_redis_parse(ngx_http_crm_redis_t *redis)
     }
 
     if (redis->in.start == redis->in.end) {
-        ngx_http_crm_redis_reset(&redis->in);
+        ngx_http_crm_buffer_reset(&redis->in);
     }
 
     return NGX_OK;
@@ -467,7 +395,7 @@ ngx_http_crm_redis_read(ngx_http_crm_redis_t *redis)
     c = redis->peer.connection;
 
     for (;;) {
-        if (ngx_http_crm_redis_room(&redis->in, NGX_HTTP_CRM_REDIS_BUF / 4,
+        if (ngx_http_crm_buffer_room(&redis->in, NGX_HTTP_CRM_REDIS_READ,
                 2 * NGX_HTTP_CRM_REDIS_IN_MAX)
             != NGX_OK)
         {
@@ -574,7 +502,7 @@ ngx_http_crm_redis_write(ngx_http_crm_redis_t *redis)
     }
 
     if (redis->out.start == redis->out.end) {
-        ngx_http_crm_redis_reset(&redis->out);
+        ngx_http_crm_buffer_reset(&redis->out);
     }
 
     if (ngx_handle_write_event(c->write, 0) != NGX_OK) {

@@ -147,7 +147,7 @@ ngx_http_crm_set_make(personalize_set_t *set)
 
     for (n = 0; n < nattrs; n++) {
         campaigns->attrs[n] =
-            ngx_http_crm_offer_attr(personalize_set_attribute(set, n));
+            ngx_http_crm_attr_find(personalize_set_attribute(set, n));
     }
 
     return campaigns;

@@ -1,93 +1,121 @@
 /*
- * ngx_http_crm_slot_filter.c - fills the slots of a page as it streams through.
+ * ngx_http_crm_slot_filter.c - fills the slots of a page while it streams.
  *
- * Two filter modules, because of where gunzip stands in the chain.  The head
- * module runs before gunzip: it takes X-CRM-Identify out and asks for plain
- * text.  The body module runs after gunzip and after nginx's own headers
- * filter: it sends the cookie, makes the answer private and rewrites the body.
+ * The page is not copied: what passes leaves as buffers that point into the
+ * input, whose owner gets a buffer back when the last of them has been sent.
+ * Two things have to be copied.  A marker that straddles two buffers comes out
+ * of the scanner, at most PERSONALIZE_MARKER_MAX bytes.  The default of a slot
+ * that has content is kept until its end has come, at most 16 KB, because
+ * a marker without an end, or with a longer default, passes unchanged; only
+ * the part in earlier buffers is copied, since nginx may have but one buffer,
+ * and would wait for it forever.
  *
- * Only an html page with status 200 (or an error page) in a location with
- * "crm_slot markers", for a site with campaigns, is touched.  Whether markers
- * will come is not known from the header, so such a page always leaves without
- * length and validators; any other answer is left alone.
+ * Copies go round, a few of each kind.  When all are on their way to a slow
+ * client the scan stops and the input stays with its owner, who then stops
+ * reading: memory is bounded however long the page is and whatever it holds.
  *
- * The page is not copied: what passes is sent as buffers that point into the
- * input.  Between the markers of a slot that has content the default is kept
- * aside, so that a marker without an end, or with a default longer than 16 KB,
- * passes unchanged.  All memory is bounded, whatever the page's length: at
- * most TRACKER_EVENT_SLOTS_MAX contents and NGX_HTTP_CRM_UNCLOSED_MAX defaults
- * given back; buffers go round.
+ * At most TRACKER_EVENT_SLOTS_MAX different slots of a page are filled, which
+ * is what an event can report.  A slot that occurs again gets the same content.
+ * A slot counts as shown when its bytes went into the next filter.
+ *
+ * Parts of a page that nginx includes (SSI) are scanned on their own, and know
+ * of their page's decisions.  A marker inside a default is part of the default.
  */
 
 #include "ngx_http_crm_module.h"
 
 
-#define NGX_HTTP_CRM_HELD_BYTES   16384
-#define NGX_HTTP_CRM_UNCLOSED_MAX 4 /* after that the page is left alone */
-/* A bit of r->buffered; the image filter's, which never sees html. */
+#define NGX_HTTP_CRM_DEFAULT_MAX 16384 /* bytes between two markers */
+/* A bit of r->buffered: the image filter's, which never sees html. */
 #define NGX_HTTP_CRM_BUFFERED 0x08
 
 
+/* A slot of the page that has been decided. */
 typedef struct {
-    personalize_scanner_t scanner;
-    ngx_chain_t          *in;         /* not scanned yet */
-    ngx_chain_t          *out;        /* to be sent */
-    ngx_chain_t         **last;       /* where out goes on */
-    ngx_chain_t          *busy;       /* sent, not consumed yet */
-    ngx_chain_t          *free;       /* buffers without memory of their own */
-    ngx_chain_t          *free_small; /* with room for one marker */
-    ngx_buf_t            *piece;      /* last of out, if it is of this input */
-
-    u_char         *held; /* marker and default of the slot being filled */
-    size_t          nheld;
-    ngx_str_t       content; /* that takes their place */
+    ngx_str_t       name;
+    ngx_str_t       content;
     tracker_shown_t shown;
-    ngx_uint_t      unclosed;
-    unsigned        holding : 1;
-    unsigned        done : 1; /* the rest passes unchanged */
-} ngx_http_crm_slots_t;
+    ngx_uint_t      queued; /* contents not yet taken by the next filter */
+    unsigned        filled : 1;
+    unsigned        recorded : 1;
+} ngx_http_crm_slot_t;
+
+/* Of the main request. */
+typedef struct {
+    ngx_http_crm_slot_t slots[TRACKER_EVENT_SLOTS_MAX];
+    ngx_uint_t          nslots;
+    ngx_uint_t          queued; /* sum over the slots */
+    ngx_uint_t          unclosed;
+} ngx_http_crm_page_t;
+
+typedef enum {
+    NGX_HTTP_CRM_PIECE_PLAIN = 0, /* points to somebody else's bytes */
+    NGX_HTTP_CRM_PIECE_SMALL,     /* has room for a marker */
+    NGX_HTTP_CRM_PIECE_LARGE,     /* has room for a default */
+    NGX_HTTP_CRM_PIECE_KINDS
+} ngx_http_crm_piece_e;
+
+static const struct {
+    size_t     bytes;
+    ngx_uint_t max; /* on their way at the same time; 0: any number */
+} ngx_http_crm_pieces[NGX_HTTP_CRM_PIECE_KINDS] = {
+    {0, 0},
+    {PERSONALIZE_MARKER_MAX, 32},
+    {PERSONALIZE_MARKER_MAX + NGX_HTTP_CRM_DEFAULT_MAX, 2},
+};
+
+typedef struct ngx_http_crm_piece_s ngx_http_crm_piece_t;
+
+struct ngx_http_crm_piece_s {
+    ngx_buf_t             buf; /* first: a buf with our tag is a piece */
+    ngx_http_crm_piece_e  kind;
+    u_char               *data; /* its own room */
+    ngx_http_crm_piece_t *next; /* in the list of free ones */
+};
+
+/* Of one request or subrequest. */
+typedef struct {
+    ngx_http_crm_ctx_t   *ctx; /* of the main request */
+    ngx_http_crm_page_t  *page;
+    personalize_scanner_t scanner;
+
+    ngx_chain_t  *in;   /* not scanned to its end yet */
+    size_t        pos;  /* in the first buffer of `in` */
+    ngx_chain_t  *out;  /* for the next filter */
+    ngx_chain_t **last; /* where `out` goes on */
+    ngx_chain_t  *busy; /* given to the next filter, not sent yet */
+
+    /* Neighbouring bytes of the first buffer of `in`: text that is to pass or,
+     * inside a slot, the end of what is held. */
+    u_char *run;
+    u_char *run_end;
+
+    ngx_http_crm_slot_t  *slot;        /* being filled; NULL: outside */
+    ngx_http_crm_piece_t *held;        /* its marker and default so far */
+    size_t                default_len; /* bytes of the default so far */
+
+    ngx_http_crm_piece_t *carrier; /* last piece made of this buffer */
+    ngx_http_crm_piece_t *free[NGX_HTTP_CRM_PIECE_KINDS];
+    ngx_uint_t            nbusy[NGX_HTTP_CRM_PIECE_KINDS];
+    unsigned              unflushed : 1; /* data went out since a flush */
+    unsigned              parted : 1;    /* so did pieces of this buffer */
+} ngx_http_crm_body_t;
 
 
-static ngx_int_t ngx_http_crm_head_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_crm_body_init(ngx_conf_t *cf);
 
 
 /* clang-format off */
-static ngx_http_module_t ngx_http_crm_head_module_ctx = {
-    NULL,                                  /* preconfiguration */
-    ngx_http_crm_head_init,                /* postconfiguration */
-    NULL,                                  /* create main configuration */
-    NULL,                                  /* init main configuration */
-    NULL,                                  /* create server configuration */
-    NULL,                                  /* merge server configuration */
-    NULL,                                  /* create location configuration */
-    NULL                                   /* merge location configuration */
-};
-
-
-ngx_module_t ngx_http_crm_head_module = {
-    NGX_MODULE_V1,
-    &ngx_http_crm_head_module_ctx,         /* module context */
-    NULL,                                  /* module directives */
-    NGX_HTTP_MODULE,                       /* module type */
-    NULL,                                  /* init master */
-    NULL,                                  /* init module */
-    NULL,                                  /* init process */
-    NULL,                                  /* init thread */
-    NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
-    NULL,                                  /* exit master */
-    NGX_MODULE_V1_PADDING
-};
-
-
 static ngx_http_module_t ngx_http_crm_body_module_ctx = {
     NULL,                                  /* preconfiguration */
     ngx_http_crm_body_init,                /* postconfiguration */
+
     NULL,                                  /* create main configuration */
     NULL,                                  /* init main configuration */
+
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
+
     NULL,                                  /* create location configuration */
     NULL                                   /* merge location configuration */
 };
@@ -110,522 +138,700 @@ ngx_module_t ngx_http_crm_body_module = {
 /* clang-format on */
 
 
-static ngx_http_output_header_filter_pt ngx_http_crm_next_head_filter;
 static ngx_http_output_header_filter_pt ngx_http_crm_next_header_filter;
 static ngx_http_output_body_filter_pt   ngx_http_crm_next_body_filter;
 
 
-/* 1 if this answer, or this part of it, is a page whose slots we may fill. */
-static ngx_uint_t
-ngx_http_crm_slots_wanted(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
+/* ---- pieces of output --------------------------------------------------- */
+
+static ngx_http_crm_piece_t *
+ngx_http_crm_piece_get(
+    ngx_http_request_t *r, ngx_http_crm_body_t *body, ngx_http_crm_piece_e kind)
 {
-    ngx_uint_t               status;
-    personalize_set_t       *set;
-    ngx_http_crm_loc_conf_t *clcf;
+    ngx_http_crm_piece_t *piece;
 
-    clcf = ngx_http_get_module_loc_conf(r->main, ngx_http_crm_module);
-    status = r->headers_out.status;
+    piece = body->free[kind];
 
-    if (!clcf->markers || !ngx_http_crm_is_page(r)
-        || (status != NGX_HTTP_OK && status < NGX_HTTP_BAD_REQUEST))
-    {
-        return 0;
-    }
-
-    set = ngx_http_crm_set_hold(r->main, ctx);
-
-    return set != NULL && personalize_set_campaigns(set) > 0;
-}
-
-
-static ngx_int_t
-ngx_http_crm_head_filter(ngx_http_request_t *r)
-{
-    ngx_http_crm_ctx_t *ctx;
-
-    if (r != r->main) {
-        return ngx_http_crm_next_head_filter(r);
-    }
-
-    ctx = ngx_http_crm_get_ctx(r);
-
-    if (ctx != NULL) {
-        ngx_http_crm_visitor_identify(r, ctx);
-
-        if (r->headers_out.content_encoding != NULL
-            && r->headers_out.content_encoding->value.len != 0
-            && ngx_http_crm_slots_wanted(r, ctx))
-        {
-            /* the client's gzip is not for us: gunzip inflates, see below */
-            r->gzip_tested = 1;
-            r->gzip_ok = 0;
-        }
-    }
-
-    return ngx_http_crm_next_head_filter(r);
-}
-
-
-/* Replaces what a shared cache could read by "private". */
-static ngx_int_t
-ngx_http_crm_make_private(ngx_http_request_t *r)
-{
-    ngx_uint_t       i;
-    ngx_list_part_t *part;
-    ngx_table_elt_t *h;
-
-    part = &r->headers_out.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */; i++) {
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if ((h[i].key.len == sizeof("Cache-Control") - 1
-                && ngx_strncasecmp(
-                       h[i].key.data, (u_char *) "Cache-Control", h[i].key.len)
-                       == 0)
-            || (h[i].key.len == sizeof("Expires") - 1
-                && ngx_strncasecmp(
-                       h[i].key.data, (u_char *) "Expires", h[i].key.len)
-                       == 0))
-        {
-            h[i].hash = 0;
-        }
-    }
-
-    r->headers_out.expires = NULL;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-    ngx_str_set(&h->key, "Cache-Control");
-    ngx_str_set(&h->value, "private");
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_crm_header_filter(ngx_http_request_t *r)
-{
-    ngx_http_crm_ctx_t   *ctx;
-    ngx_http_crm_slots_t *slots;
-
-    ctx = ngx_http_crm_get_ctx(r);
-    if (ctx == NULL) {
-        return ngx_http_crm_next_header_filter(r);
-    }
-
-    if (ngx_http_crm_visitor_send(r, ctx) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (!ngx_http_crm_slots_wanted(r, ctx)
-        || (r->headers_out.content_encoding != NULL
-            && r->headers_out.content_encoding->value.len != 0)
-        || (r != r->main
-            && ngx_http_get_module_ctx(r->main, ngx_http_crm_body_module)
-                   == NULL))
-    {
-        return ngx_http_crm_next_header_filter(r);
-    }
-
-    slots = ngx_pcalloc(r->pool, sizeof(ngx_http_crm_slots_t));
-    if (slots == NULL) {
-        return NGX_ERROR;
-    }
-
-    slots->last = &slots->out;
-    ngx_http_set_ctx(r, slots, ngx_http_crm_body_module);
-    r->filter_need_in_memory = 1;
-
-    if (r == r->main) {
-        ngx_http_clear_content_length(r);
-        ngx_http_clear_accept_ranges(r);
-        ngx_http_clear_last_modified(r);
-        ngx_http_clear_etag(r);
-        r->allow_ranges = 0;
-        r->gzip_tested = 0;
-
-        if (ngx_http_crm_make_private(r) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return ngx_http_crm_next_header_filter(r);
-}
-
-
-/* Bytes that stay where they are until they are sent; NULL: no memory. */
-static ngx_buf_t *
-ngx_http_crm_slots_put(ngx_http_request_t *r, ngx_http_crm_slots_t *slots,
-    u_char *data, size_t len)
-{
-    ngx_buf_t   *b;
-    ngx_chain_t *cl;
-
-    cl = ngx_chain_get_free_buf(r->pool, &slots->free);
-    if (cl == NULL) {
-        return NULL;
-    }
-
-    b = cl->buf;
-    ngx_memzero(b, sizeof(ngx_buf_t));
-    b->tag = (ngx_buf_tag_t) &ngx_http_crm_body_module;
-    b->memory = (len != 0);
-    b->pos = b->start = data;
-    b->last = b->end = data + len;
-
-    *slots->last = cl;
-    slots->last = &cl->next;
-    slots->piece = NULL;
-
-    return b;
-}
-
-
-/* Bytes of the input; neighbours become one buffer. */
-static ngx_int_t
-ngx_http_crm_slots_pass(ngx_http_request_t *r, ngx_http_crm_slots_t *slots,
-    u_char *data, size_t len)
-{
-    if (len == 0) {
-        return NGX_OK;
-    }
-
-    if (slots->piece != NULL && slots->piece->last == data) {
-        slots->piece->last = slots->piece->end = data + len;
-        return NGX_OK;
-    }
-
-    slots->piece = ngx_http_crm_slots_put(r, slots, data, len);
-
-    return slots->piece == NULL ? NGX_ERROR : NGX_OK;
-}
-
-
-/* Bytes held by the scanner, at most a marker: copied into a small buffer
- * that comes back to free_small when it is sent. */
-static ngx_int_t
-ngx_http_crm_slots_copy(ngx_http_request_t *r, ngx_http_crm_slots_t *slots,
-    const char *data, size_t len)
-{
-    ngx_buf_t   *b;
-    ngx_chain_t *cl;
-
-    if (len == 0) {
-        return NGX_OK;
-    }
-
-    cl = slots->free_small;
-
-    if (cl != NULL) {
-        slots->free_small = cl->next;
-        cl->next = NULL;
-        b = cl->buf;
+    if (piece != NULL) {
+        body->free[kind] = piece->next;
 
     } else {
-        cl = ngx_alloc_chain_link(r->pool);
-        b = ngx_create_temp_buf(r->pool, PERSONALIZE_MARKER_MAX);
-
-        if (cl == NULL || b == NULL) {
-            return NGX_ERROR;
+        piece = ngx_palloc(r->pool, sizeof(ngx_http_crm_piece_t));
+        if (piece == NULL) {
+            return NULL;
         }
 
-        cl->buf = b;
-        cl->next = NULL;
-        b->tag = (ngx_buf_tag_t) &ngx_http_crm_body_module;
+        piece->kind = kind;
+        piece->data = NULL;
+
+        if (ngx_http_crm_pieces[kind].bytes > 0) {
+            piece->data = ngx_palloc(r->pool, ngx_http_crm_pieces[kind].bytes);
+            if (piece->data == NULL) {
+                return NULL;
+            }
+        }
     }
 
-    b->pos = b->start;
-    b->last = ngx_cpymem(b->pos, data, len);
-    b->shadow = NULL;
-    b->recycled = 0;
+    ngx_memzero(&piece->buf, sizeof(ngx_buf_t));
+    piece->buf.tag = (ngx_buf_tag_t) &ngx_http_crm_body_module;
+    piece->buf.pos = piece->data;
+    piece->buf.last = piece->data;
+    piece->buf.memory = 1;
 
-    *slots->last = cl;
-    slots->last = &cl->next;
-    slots->piece = NULL;
+    return piece;
+}
+
+
+static ngx_int_t
+ngx_http_crm_piece_link(
+    ngx_http_request_t *r, ngx_http_crm_body_t *body, ngx_buf_t *buf)
+{
+    ngx_chain_t *cl;
+
+    cl = ngx_alloc_chain_link(r->pool);
+    if (cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    cl->buf = buf;
+    cl->next = NULL;
+    *body->last = cl;
+    body->last = &cl->next;
 
     return NGX_OK;
 }
 
 
-/* The default goes out as it came: there is no end, or it is too long. */
 static ngx_int_t
-ngx_http_crm_slots_give_back(ngx_http_request_t *r, ngx_http_crm_slots_t *slots)
+ngx_http_crm_piece_emit(
+    ngx_http_request_t *r, ngx_http_crm_body_t *body,
+    ngx_http_crm_piece_t *piece)
 {
+    body->nbusy[piece->kind]++;
+    body->carrier = piece;
+    body->unflushed = 1;
+
+    return ngx_http_crm_piece_link(r, body, &piece->buf);
+}
+
+
+/* Each token of the page may need one copy of each kind. */
+static ngx_uint_t
+ngx_http_crm_piece_room(ngx_http_crm_body_t *body)
+{
+    return body->nbusy[NGX_HTTP_CRM_PIECE_SMALL]
+               < ngx_http_crm_pieces[NGX_HTTP_CRM_PIECE_SMALL].max
+           && body->nbusy[NGX_HTTP_CRM_PIECE_LARGE]
+                  < ngx_http_crm_pieces[NGX_HTTP_CRM_PIECE_LARGE].max;
+}
+
+
+static ngx_int_t
+ngx_http_crm_emit_bytes(ngx_http_request_t *r, ngx_http_crm_body_t *body,
+    u_char *data, size_t len)
+{
+    ngx_http_crm_piece_t *piece;
+
+    if (len == 0) {
+        return NGX_OK;
+    }
+
+    piece = ngx_http_crm_piece_get(r, body, NGX_HTTP_CRM_PIECE_PLAIN);
+    if (piece == NULL) {
+        return NGX_ERROR;
+    }
+
+    piece->buf.pos = data;
+    piece->buf.last = data + len;
+
+    return ngx_http_crm_piece_emit(r, body, piece);
+}
+
+
+/* Sends the run of text; inside a slot there is none. */
+static ngx_int_t
+ngx_http_crm_emit_run(ngx_http_request_t *r, ngx_http_crm_body_t *body)
+{
+    u_char *run;
+
+    if (body->slot != NULL || body->run == NULL) {
+        return NGX_OK;
+    }
+
+    run = body->run;
+    body->run = NULL;
+
+    return ngx_http_crm_emit_bytes(r, body, run, body->run_end - run);
+}
+
+
+static ngx_int_t
+ngx_http_crm_emit_copy(ngx_http_request_t *r, ngx_http_crm_body_t *body,
+    const personalize_str_t *text)
+{
+    ngx_http_crm_piece_t *piece;
+
+    piece = ngx_http_crm_piece_get(r, body, NGX_HTTP_CRM_PIECE_SMALL);
+    if (piece == NULL) {
+        return NGX_ERROR;
+    }
+
+    piece->buf.last = ngx_cpymem(piece->buf.pos, text->data, text->len);
+
+    return ngx_http_crm_piece_emit(r, body, piece);
+}
+
+
+static void
+ngx_http_crm_run_add(ngx_http_crm_body_t *body, const personalize_str_t *text)
+{
+    if (body->run == NULL) {
+        body->run = (u_char *) text->data;
+    }
+
+    body->run_end = (u_char *) text->data + text->len;
+}
+
+
+static ngx_int_t
+ngx_http_crm_emit_text(ngx_http_request_t *r, ngx_http_crm_body_t *body,
+    const personalize_token_t *token)
+{
+    if (!token->copied) {
+        ngx_http_crm_run_add(body, &token->out);
+        return NGX_OK;
+    }
+
+    if (ngx_http_crm_emit_run(r, body) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_crm_emit_copy(r, body, &token->out);
+}
+
+
+/* ---- the default of a slot that has content ----------------------------- */
+
+/* There is always room: the sum is checked as the bytes come. */
+static ngx_int_t
+ngx_http_crm_held_copy(ngx_http_request_t *r, ngx_http_crm_body_t *body,
+    const void *data, size_t len)
+{
+    if (body->held == NULL) {
+        body->held =
+            ngx_http_crm_piece_get(r, body, NGX_HTTP_CRM_PIECE_LARGE);
+
+        if (body->held == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    body->held->buf.last = ngx_cpymem(body->held->buf.last, data, len);
+
+    return NGX_OK;
+}
+
+
+/* Moves the run over to the held bytes: its buffer is about to go. */
+static ngx_int_t
+ngx_http_crm_held_run(ngx_http_request_t *r, ngx_http_crm_body_t *body)
+{
+    u_char *run;
+
+    if (body->run == NULL) {
+        return NGX_OK;
+    }
+
+    run = body->run;
+    body->run = NULL;
+
+    return ngx_http_crm_held_copy(r, body, run, body->run_end - run);
+}
+
+
+/* The slot is none after all: what was held passes, the run goes on as text. */
+static ngx_int_t
+ngx_http_crm_held_pass(ngx_http_request_t *r, ngx_http_crm_body_t *body)
+{
+    ngx_http_crm_piece_t     *held;
     ngx_http_crm_main_conf_t *cmcf;
 
     cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
     ngx_http_crm_count(cmcf, NGX_HTTP_CRM_SLOTS_UNCLOSED);
 
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-        "crm slot \"%*s\" has no end within %d bytes, its default is kept",
-        slots->shown.slot.len, slots->shown.slot.data, NGX_HTTP_CRM_HELD_BYTES);
-
-    if (ngx_http_crm_slots_put(r, slots, slots->held, slots->nheld) == NULL) {
-        return NGX_ERROR;
+    if (body->page->unclosed++ == 0) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+            "crm slot \"%V\" has no end within %d bytes, its default stays",
+            &body->slot->name, NGX_HTTP_CRM_DEFAULT_MAX);
     }
 
-    slots->held = NULL; /* belongs to the buffer now */
-    slots->holding = 0;
-    slots->done = (++slots->unclosed >= NGX_HTTP_CRM_UNCLOSED_MAX);
+    held = body->held;
+    body->slot = NULL;
+    body->held = NULL;
 
-    return NGX_OK;
+    return held == NULL ? NGX_OK : ngx_http_crm_piece_emit(r, body, held);
 }
 
 
-/* Keeps bytes of a default aside; the rest of it passes when it is full. */
 static ngx_int_t
-ngx_http_crm_slots_hold(ngx_http_request_t *r, ngx_http_crm_slots_t *slots,
-    personalize_token_t *token)
+ngx_http_crm_held_add(ngx_http_request_t *r, ngx_http_crm_body_t *body,
+    const personalize_token_t *token)
 {
-    if (token->out.len <= NGX_HTTP_CRM_HELD_BYTES - slots->nheld) {
-        ngx_memcpy(slots->held + slots->nheld, token->out.data, token->out.len);
-        slots->nheld += token->out.len;
+    body->default_len += token->out.len;
+
+    if (body->default_len > NGX_HTTP_CRM_DEFAULT_MAX) {
+        if (ngx_http_crm_held_pass(r, body) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_crm_emit_text(r, body, token);
+    }
+
+    if (!token->copied) {
+        ngx_http_crm_run_add(body, &token->out);
         return NGX_OK;
     }
 
-    if (ngx_http_crm_slots_give_back(r, slots) != NGX_OK) {
+    if (ngx_http_crm_held_run(r, body) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (token->copied) {
-        return ngx_http_crm_slots_copy(
-            r, slots, token->out.data, token->out.len);
-    }
-
-    return ngx_http_crm_slots_pass(
-        r, slots, (u_char *) token->out.data, token->out.len);
+    return ngx_http_crm_held_copy(r, body, token->out.data, token->out.len);
 }
 
 
-/* A marker opens a slot: NGX_OK when it is to be filled. */
-static ngx_int_t
-ngx_http_crm_slots_open(ngx_http_request_t *r, ngx_http_crm_slots_t *slots,
-    personalize_token_t *token)
-{
-    ngx_int_t           rc;
-    ngx_http_crm_ctx_t *ctx;
-
-    ctx = ngx_http_crm_get_ctx(r);
-
-    if (ctx == NULL || ctx->nshown == TRACKER_EVENT_SLOTS_MAX) {
-        return NGX_DECLINED;
-    }
-
-    rc = ngx_http_crm_offer_slot(
-        r->main, ctx, token->name, &slots->content, &slots->shown);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (slots->held == NULL) {
-        slots->held = ngx_pnalloc(r->pool, NGX_HTTP_CRM_HELD_BYTES);
-        if (slots->held == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    ngx_memcpy(slots->held, token->out.data, token->out.len);
-    slots->nheld = token->out.len;
-    slots->holding = 1;
-
-    return NGX_OK;
-}
-
-
-/* The content takes the place of marker, default and marker. */
-static ngx_int_t
-ngx_http_crm_slots_close(ngx_http_request_t *r, ngx_http_crm_slots_t *slots)
-{
-    ngx_http_crm_ctx_t       *ctx;
-    ngx_http_crm_main_conf_t *cmcf;
-
-    ctx = ngx_http_crm_get_ctx(r);
-    cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
-    slots->holding = 0;
-
-    if (slots->content.len != 0
-        && ngx_http_crm_slots_put(
-               r, slots, slots->content.data, slots->content.len)
-               == NULL)
-    {
-        return NGX_ERROR;
-    }
-
-    ctx->shown[ctx->nshown++] = slots->shown;
-    ngx_http_crm_count(cmcf, NGX_HTTP_CRM_SLOTS_FILLED);
-
-    return NGX_OK;
-}
-
+/* ---- slots -------------------------------------------------------------- */
 
 static ngx_int_t
-ngx_http_crm_slots_token(ngx_http_request_t *r, ngx_http_crm_slots_t *slots,
-    personalize_slot_e kind, personalize_token_t *token)
+ngx_http_crm_slot_decide(ngx_http_request_t *r, ngx_http_crm_body_t *body,
+    ngx_http_crm_slot_t *slot, personalize_str_t name)
 {
     ngx_int_t rc;
 
-    if (slots->holding) {
-        return kind == PERSONALIZE_SLOT_CLOSE
-                   ? ngx_http_crm_slots_close(r, slots)
-                   : ngx_http_crm_slots_hold(r, slots, token);
+    /* the name may lie in the scanner */
+    slot->name.data = ngx_pnalloc(r->pool, name.len);
+    if (slot->name.data == NULL) {
+        return NGX_ERROR;
     }
 
-    if (kind == PERSONALIZE_SLOT_OPEN && !slots->done) {
-        rc = ngx_http_crm_slots_open(r, slots, token);
-        if (rc != NGX_DECLINED) {
-            return rc;
-        }
-    }
+    ngx_memcpy(slot->name.data, name.data, name.len);
+    slot->name.len = name.len;
+    name.data = (const char *) slot->name.data;
 
-    if (token->copied) {
-        return ngx_http_crm_slots_copy(
-            r, slots, token->out.data, token->out.len);
-    }
+    rc = ngx_http_crm_offer_slot(
+        r, body->ctx, name, &slot->content, &slot->shown);
+    slot->filled = (rc == NGX_OK);
 
-    return ngx_http_crm_slots_pass(
-        r, slots, (u_char *) token->out.data, token->out.len);
+    return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
 }
 
 
-/* What is still held when the page ends goes out unchanged. */
+/* The slot of that name if it has content; decided at its first marker. */
 static ngx_int_t
-ngx_http_crm_slots_finish(ngx_http_request_t *r, ngx_http_crm_slots_t *slots)
+ngx_http_crm_slot_find(ngx_http_request_t *r, ngx_http_crm_body_t *body,
+    personalize_str_t name, ngx_http_crm_slot_t **found)
+{
+    ngx_uint_t           n;
+    ngx_http_crm_page_t *page = body->page;
+    ngx_http_crm_slot_t *slot;
+
+    *found = NULL;
+
+    for (n = 0; n < page->nslots; n++) {
+        slot = &page->slots[n];
+
+        if (slot->name.len == name.len
+            && ngx_memcmp(slot->name.data, name.data, name.len) == 0)
+        {
+            *found = slot->filled ? slot : NULL;
+            return NGX_OK;
+        }
+    }
+
+    if (page->nslots == TRACKER_EVENT_SLOTS_MAX
+        || !personalize_slot_known(body->ctx->set, name))
+    {
+        return NGX_OK;
+    }
+
+    slot = &page->slots[page->nslots++];
+
+    if (ngx_http_crm_slot_decide(r, body, slot, name) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    *found = slot->filled ? slot : NULL;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_crm_slot_open(ngx_http_request_t *r, ngx_http_crm_body_t *body,
+    const personalize_token_t *token)
+{
+    ngx_http_crm_slot_t *slot;
+
+    if (ngx_http_crm_slot_find(r, body, token->name, &slot) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (slot == NULL) {
+        return ngx_http_crm_emit_text(r, body, token);
+    }
+
+    if (ngx_http_crm_emit_run(r, body) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    body->slot = slot;
+    body->default_len = 0;
+
+    if (token->copied) {
+        return ngx_http_crm_held_copy(r, body, token->out.data, token->out.len);
+    }
+
+    ngx_http_crm_run_add(body, &token->out);
+
+    return NGX_OK;
+}
+
+
+/* The content goes out in the place of both markers and what is between. */
+static ngx_int_t
+ngx_http_crm_slot_close(ngx_http_request_t *r, ngx_http_crm_body_t *body)
+{
+    ngx_http_crm_slot_t *slot = body->slot;
+
+    body->slot = NULL;
+    body->run = NULL;
+
+    if (body->held != NULL) {
+        body->held->buf.last = body->held->buf.pos;
+    }
+
+    slot->queued++;
+    body->page->queued++;
+
+    return ngx_http_crm_emit_bytes(
+        r, body, slot->content.data, slot->content.len);
+}
+
+
+static ngx_int_t
+ngx_http_crm_body_token(ngx_http_request_t *r, ngx_http_crm_body_t *body,
+    personalize_slot_e kind, const personalize_token_t *token)
+{
+    if (body->slot == NULL) {
+        return kind == PERSONALIZE_SLOT_OPEN
+                   ? ngx_http_crm_slot_open(r, body, token)
+                   : ngx_http_crm_emit_text(r, body, token);
+    }
+
+    return kind == PERSONALIZE_SLOT_CLOSE
+               ? ngx_http_crm_slot_close(r, body)
+               : ngx_http_crm_held_add(r, body, token);
+}
+
+
+/* ---- buffers of input --------------------------------------------------- */
+
+/* At the end, or before bytes that cannot be read, all that is kept passes. */
+static ngx_int_t
+ngx_http_crm_body_finish(ngx_http_request_t *r, ngx_http_crm_body_t *body)
 {
     personalize_token_t token;
 
     ngx_memzero(&token, sizeof(personalize_token_t));
-    token.out = personalize_slot_rest(&slots->scanner);
+    token.out = personalize_slot_rest(&body->scanner);
     token.copied = 1;
 
-    if (token.out.len != 0
-        && ngx_http_crm_slots_token(r, slots, PERSONALIZE_SLOT_TEXT, &token)
+    if (token.out.len > 0
+        && ngx_http_crm_body_token(r, body, PERSONALIZE_SLOT_TEXT, &token)
                != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return slots->holding ? ngx_http_crm_slots_give_back(r, slots) : NGX_OK;
-}
-
-
-/* Scans one buffer of the input; its last piece carries its flags. */
-static ngx_int_t
-ngx_http_crm_slots_scan(
-    ngx_http_request_t *r, ngx_http_crm_slots_t *slots, ngx_buf_t *in)
-{
-    size_t              pos, len;
-    ngx_buf_t          *b;
-    personalize_slot_e  kind;
-    personalize_token_t token;
-
-    slots->piece = NULL;
-
-    if (ngx_buf_in_memory(in) && in->pos != in->last) {
-        pos = 0;
-        len = in->last - in->pos;
-
-        for (;;) {
-            kind = personalize_slot_next(
-                &slots->scanner, (char *) in->pos, len, &pos, &token);
-
-            if (kind == PERSONALIZE_SLOT_MORE) {
-                break;
-            }
-
-            if (ngx_http_crm_slots_token(r, slots, kind, &token) != NGX_OK) {
-                return NGX_ERROR;
-            }
-        }
-    }
-
-    if ((in->last_buf || in->last_in_chain)
-        && ngx_http_crm_slots_finish(r, slots) != NGX_OK)
-    {
+    if (body->slot != NULL && ngx_http_crm_held_pass(r, body) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    b = slots->piece;
+    return ngx_http_crm_emit_run(r, body);
+}
 
-    if (b == NULL) {
-        b = ngx_http_crm_slots_put(r, slots, NULL, 0);
-        if (b == NULL) {
+
+/* NGX_AGAIN: all copies are on their way, the rest must wait. */
+static ngx_int_t
+ngx_http_crm_body_scan(
+    ngx_http_request_t *r, ngx_http_crm_body_t *body, ngx_buf_t *b)
+{
+    personalize_slot_e  kind;
+    personalize_token_t token;
+
+    do {
+        if (!ngx_http_crm_piece_room(body)) {
+            if (ngx_http_crm_emit_run(r, body) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            body->parted |= (body->carrier != NULL);
+            body->carrier = NULL;
+
+            return NGX_AGAIN;
+        }
+
+        kind = personalize_slot_next(&body->scanner, (const char *) b->pos,
+            b->last - b->pos, &body->pos, &token);
+
+        if (kind != PERSONALIZE_SLOT_MORE
+            && ngx_http_crm_body_token(r, body, kind, &token) != NGX_OK)
+        {
             return NGX_ERROR;
         }
 
-        b->sync = 1;
+    } while (kind != PERSONALIZE_SLOT_MORE);
+
+    if (b->last_buf || b->last_in_chain) {
+        return ngx_http_crm_body_finish(r, body);
     }
 
-    b->last_buf = in->last_buf;
-    b->last_in_chain = in->last_in_chain;
-    b->flush = in->flush;
-    b->recycled = in->recycled;
-    b->shadow = in;
-    slots->piece = NULL;
+    return body->slot != NULL ? ngx_http_crm_held_run(r, body)
+                              : ngx_http_crm_emit_run(r, body);
+}
+
+
+/*
+ * The last piece made of a buffer carries its flags, and gives it back to its
+ * owner when sent.  If nothing was made of it, it is given back at once; if
+ * pieces of it are on their way, by an empty one that follows them.
+ */
+static ngx_int_t
+ngx_http_crm_body_flags(
+    ngx_http_request_t *r, ngx_http_crm_body_t *body, ngx_buf_t *b)
+{
+    ngx_http_crm_piece_t *piece;
+
+    piece = body->carrier;
+
+    if (piece == NULL) {
+        if (!body->parted) {
+            b->pos = b->last;
+            b->file_pos = b->file_last;
+
+            if (!b->last_buf && !b->last_in_chain
+                && !(b->flush && body->unflushed))
+            {
+                return NGX_OK;
+            }
+        }
+
+        piece = ngx_http_crm_piece_get(r, body, NGX_HTTP_CRM_PIECE_PLAIN);
+        if (piece == NULL
+            || ngx_http_crm_piece_emit(r, body, piece) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        piece->buf.memory = 0;
+        piece->buf.sync = 1;
+    }
+
+    piece->buf.shadow = b;
+    piece->buf.recycled = b->recycled;
+    piece->buf.last_buf = b->last_buf;
+    piece->buf.last_in_chain = b->last_in_chain;
+    piece->buf.flush = b->flush;
+
+    if (b->flush) {
+        body->unflushed = 0;
+    }
 
     return NGX_OK;
 }
 
 
-/* Sends out and takes back what was consumed, telling the input's owner. */
+/* Takes what is in: NGX_OK all of it, NGX_AGAIN as much as now goes. */
 static ngx_int_t
-ngx_http_crm_slots_send(ngx_http_request_t *r, ngx_http_crm_slots_t *slots)
+ngx_http_crm_body_take(ngx_http_request_t *r, ngx_http_crm_body_t *body)
 {
     ngx_int_t    rc;
     ngx_buf_t   *b;
-    ngx_chain_t *cl, **ll;
+    ngx_chain_t *cl;
 
-    rc = ngx_http_crm_next_body_filter(r, slots->out);
+    for (cl = body->in; cl != NULL; cl = body->in) {
+        b = cl->buf;
 
-    for (ll = &slots->busy; *ll != NULL; ll = &(*ll)->next) { /* void */
+        if (ngx_buf_in_memory(b) && b->pos != b->last) {
+            rc = ngx_http_crm_body_scan(r, body, b);
+            if (rc != NGX_OK) {
+                return rc;
+            }
+
+            rc = ngx_http_crm_body_flags(r, body, b);
+
+        } else {
+            rc = NGX_OK;
+
+            if (b->last_buf || b->last_in_chain || b->in_file) {
+                rc = ngx_http_crm_body_finish(r, body);
+            }
+
+            if (rc == NGX_OK) {
+                rc = ngx_http_crm_piece_link(r, body, b);
+            }
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        body->pos = 0;
+        body->parted = 0;
+        body->carrier = NULL;
+        body->in = cl->next;
+        ngx_free_chain(r->pool, cl);
     }
 
-    *ll = slots->out;
-    slots->out = NULL;
-    slots->last = &slots->out;
+    return NGX_OK;
+}
 
-    while (slots->busy != NULL) {
-        cl = slots->busy;
+
+/* ---- output ------------------------------------------------------------- */
+
+/* What the next filter has taken is shown to the visitor. */
+static void
+ngx_http_crm_body_record(ngx_http_request_t *r, ngx_http_crm_body_t *body)
+{
+    ngx_uint_t                n;
+    ngx_http_crm_ctx_t       *ctx = body->ctx;
+    ngx_http_crm_page_t      *page = body->page;
+    ngx_http_crm_slot_t      *slot;
+    ngx_http_crm_main_conf_t *cmcf;
+
+    if (page->queued == 0) {
+        return;
+    }
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
+    ngx_http_crm_count_by(cmcf, NGX_HTTP_CRM_SLOTS_FILLED, page->queued);
+    page->queued = 0;
+
+    for (n = 0; n < page->nslots; n++) {
+        slot = &page->slots[n];
+
+        if (slot->queued == 0) {
+            continue;
+        }
+
+        slot->queued = 0;
+
+        if (!slot->recorded && ctx->nshown < TRACKER_EVENT_SLOTS_MAX) {
+            slot->recorded = 1;
+            ctx->shown[ctx->nshown++] = slot->shown;
+        }
+    }
+}
+
+
+static void
+ngx_http_crm_body_recycle(ngx_http_request_t *r, ngx_http_crm_body_t *body)
+{
+    ngx_buf_t            *b;
+    ngx_chain_t          *cl;
+    ngx_http_crm_piece_t *piece;
+
+    for (cl = body->busy; cl != NULL; cl = body->busy) {
         b = cl->buf;
 
         if (ngx_buf_size(b) != 0) {
-            break;
+            return;
         }
 
-        slots->busy = cl->next;
+#if (NGX_HAVE_WRITE_ZEROCOPY)
+        if (b->zerocopy_busy) {
+            return;
+        }
+#endif
+
+        body->busy = cl->next;
+        ngx_free_chain(r->pool, cl);
+
+        if (b->tag != (ngx_buf_tag_t) &ngx_http_crm_body_module) {
+            continue;
+        }
+
+        piece = (ngx_http_crm_piece_t *) b;
+        body->nbusy[piece->kind]--;
 
         if (b->shadow != NULL) {
             b->shadow->pos = b->shadow->last;
-            b->shadow = NULL;
+            b->shadow->file_pos = b->shadow->file_last;
         }
 
-        if (b->temporary) {
-            cl->next = slots->free_small;
-            slots->free_small = cl;
-
-        } else {
-            cl->next = slots->free;
-            slots->free = cl;
+        /* a flag without bytes may still be waiting further down */
+        if (b->memory) {
+            piece->next = body->free[piece->kind];
+            body->free[piece->kind] = piece;
         }
     }
+}
 
-    if (slots->in != NULL || slots->busy != NULL) {
+
+static ngx_int_t
+ngx_http_crm_body_send(ngx_http_request_t *r, ngx_http_crm_body_t *body)
+{
+    ngx_int_t     rc;
+    ngx_chain_t **ll;
+
+    rc = ngx_http_crm_next_body_filter(r, body->out);
+
+    for (ll = &body->busy; *ll != NULL; ll = &(*ll)->next) { /* void */
+    }
+
+    *ll = body->out;
+    body->out = NULL;
+    body->last = &body->out;
+
+    if (rc != NGX_ERROR) {
+        ngx_http_crm_body_record(r, body);
+        ngx_http_crm_body_recycle(r, body);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_crm_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_int_t            rc, taken;
+    ngx_http_crm_body_t *body;
+
+    body = ngx_http_get_module_ctx(r, ngx_http_crm_body_module);
+
+    if (body == NULL
+        || (in == NULL && body->in == NULL && body->busy == NULL))
+    {
+        return ngx_http_crm_next_body_filter(r, in);
+    }
+
+    if (in != NULL && ngx_chain_add_copy(r->pool, &body->in, in) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    do {
+        taken = ngx_http_crm_body_take(r, body);
+        if (taken == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        rc = ngx_http_crm_body_send(r, body);
+
+    } while (rc != NGX_ERROR && taken == NGX_AGAIN
+             && ngx_http_crm_piece_room(body));
+
+    if (body->in != NULL) {
         r->buffered |= NGX_HTTP_CRM_BUFFERED;
     } else {
         r->buffered &= ~NGX_HTTP_CRM_BUFFERED;
@@ -636,55 +842,53 @@ ngx_http_crm_slots_send(ngx_http_request_t *r, ngx_http_crm_slots_t *slots)
 
 
 static ngx_int_t
-ngx_http_crm_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+ngx_http_crm_header_filter(ngx_http_request_t *r)
 {
-    ngx_chain_t          *cl;
-    ngx_http_crm_slots_t *slots;
+    ngx_int_t            rc;
+    ngx_http_crm_ctx_t  *ctx;
+    ngx_http_crm_body_t *body;
 
-    slots = ngx_http_get_module_ctx(r, ngx_http_crm_body_module);
+    rc = ngx_http_crm_slot_header(r);
 
-    if (slots == NULL || r->header_only
-        || (in == NULL && slots->in == NULL && slots->busy == NULL))
-    {
-        return ngx_http_crm_next_body_filter(r, in);
-    }
-
-    if (in != NULL && ngx_chain_add_copy(r->pool, &slots->in, in) != NGX_OK) {
+    if (rc == NGX_ERROR) {
         return NGX_ERROR;
     }
 
-    while (slots->in != NULL) {
-        cl = slots->in;
+    if (rc == NGX_OK) {
+        ctx = ngx_http_crm_get_ctx(r);
 
-        if (ngx_http_crm_slots_scan(r, slots, cl->buf) != NGX_OK) {
+        if (ctx->filter == NULL) {
+            ctx->filter = ngx_pcalloc(r->pool, sizeof(ngx_http_crm_page_t));
+        }
+
+        body = ngx_pcalloc(r->pool, sizeof(ngx_http_crm_body_t));
+
+        if (ctx->filter == NULL || body == NULL) {
             return NGX_ERROR;
         }
 
-        slots->in = cl->next;
-        ngx_free_chain(r->pool, cl);
+        body->ctx = ctx;
+        body->page = ctx->filter;
+        body->last = &body->out;
+        ngx_http_set_ctx(r, body, ngx_http_crm_body_module);
+        r->filter_need_in_memory = 1;
     }
 
-    if (slots->out == NULL && slots->busy == NULL) {
-        return NGX_OK;
-    }
-
-    return ngx_http_crm_slots_send(r, slots);
-}
-
-
-static ngx_int_t
-ngx_http_crm_head_init(ngx_conf_t *cf)
-{
-    ngx_http_crm_next_head_filter = ngx_http_top_header_filter;
-    ngx_http_top_header_filter = ngx_http_crm_head_filter;
-
-    return NGX_OK;
+    return ngx_http_crm_next_header_filter(r);
 }
 
 
 static ngx_int_t
 ngx_http_crm_body_init(ngx_conf_t *cf)
 {
+    ngx_http_crm_main_conf_t *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_crm_module);
+
+    if (!cmcf->used) {
+        return NGX_OK;
+    }
+
     ngx_http_crm_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = ngx_http_crm_header_filter;
 

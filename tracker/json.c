@@ -248,7 +248,10 @@ tracker_json_string(
     *p++ = '"';
 
     src = value.data;
-    stop = value.data + (value.data != NULL ? value.len : 0);
+    stop = src;
+    if (stop != NULL) {
+        stop += value.len;
+    }
 
     while (src < stop) {
         p = json_copy(p, end, &src, stop);

@@ -46,7 +46,10 @@ live_copy(char *field, size_t size, tracker_str_t value)
 
     len = 0;
     p = value.data;
-    end = value.data + (value.data != NULL ? value.len : 0);
+    end = p;
+    if (end != NULL) {
+        end += value.len;
+    }
 
     while (p < end) {
         n = *p != '\0' ? tracker_utf8_len(p, end) : 0;

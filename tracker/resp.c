@@ -230,13 +230,15 @@ tracker_resp_reply(tracker_str_t input, size_t *pos, size_t max_bytes,
         if (value.type == '*') {
             count += (size_t) value.integer;
             if (depth == RESP_DEPTH) {
-                return TRACKER_INVALID;
+                rc = TRACKER_INVALID;
+                break;
             }
             left[++depth] = value.integer;
         }
 
         if (bytes > max_bytes || count > max_bytes) {
-            return TRACKER_INVALID;
+            rc = TRACKER_INVALID;
+            break;
         }
 
         while (depth > 0 && left[depth] == 0) {

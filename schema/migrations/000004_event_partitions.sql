@@ -101,18 +101,27 @@ begin
 
     perform pg_advisory_xact_lock(hashtextextended('crm.event', 0));
 
+    /*
+     * Another session may have made some while this one waited.  pg_class is
+     * read with a new snapshot; to_regclass could answer from a stale cache.
+     */
     fits := 0;
-    foreach day in array missing loop
-        if to_regclass('crm.' || crm.event_day(day)) is null then
-            execute format('create table crm.%I (like crm.event
-                                including defaults including constraints
-                                including storage)', crm.event_day(day));
-            execute format('alter table crm.event attach partition crm.%I
-                                for values from (%L) to (%L)',
-                           crm.event_day(day), day::timestamptz,
-                           (day + 1)::timestamptz);
-            fits := fits + 1;
-        end if;
+    for day in
+        select m.d
+          from unnest(missing) as m (d)
+         where not exists (select from pg_class as c
+                            where c.relnamespace = 'crm'::regnamespace
+                              and c.relname = crm.event_day(m.d))
+         order by m.d
+    loop
+        execute format('create table crm.%I (like crm.event
+                            including defaults including constraints
+                            including storage)', crm.event_day(day));
+        execute format('alter table crm.event attach partition crm.%I
+                            for values from (%L) to (%L)',
+                       crm.event_day(day), day::timestamptz,
+                       (day + 1)::timestamptz);
+        fits := fits + 1;
     end loop;
 
     return fits;

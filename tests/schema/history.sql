@@ -1,6 +1,6 @@
 -- Business tables: dates, remark, history; secrets stay out of it.
 begin;
-select plan(20);
+select plan(19);
 
 select is_empty(
     $$select t.name, c.name
@@ -42,12 +42,14 @@ select is_empty($$select from crm.history where table_name = 'customer'$$,
 
 create temp table was as select modified_at from crm.customer;
 update crm.customer set name = 'Anne' where customer_id = 'c1';
-select is(h.old, '{"name": "Ann"}', 'the old value is kept'),
-       is(h.new, '{"name": "Anne"}', 'the new value is kept'),
-       is(h.key, '{"site": "t", "customer_id": "c1"}', 'with the key'),
-       is(h.op, 'update', 'and what was done'),
-       is(h.who, 'postgres', 'by whom')
-  from crm.history as h where h.table_name = 'customer';
+select is(old, '{"name": "Ann"}', 'the old value is kept')
+  from crm.history where table_name = 'customer';
+select is(new, '{"name": "Anne"}', 'the new value is kept')
+  from crm.history where table_name = 'customer';
+select is(key, '{"site": "t", "customer_id": "c1"}', 'with the key')
+  from crm.history where table_name = 'customer';
+select is(op || ' ' || who, 'update postgres', 'what was done, by whom')
+  from crm.history where table_name = 'customer';
 select ok(c.modified_at > w.modified_at, 'modified_at moves')
   from crm.customer as c, was as w;
 

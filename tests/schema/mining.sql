@@ -1,6 +1,6 @@
 -- Runs, the tasks, publishing, and what nginx then reads.
 begin;
-select plan(62);
+select plan(67);
 set local timezone = 'UTC';
 select etl.site_set('t', 'Test');
 select etl.site_set('other', 'Other');
@@ -40,7 +40,7 @@ select throws_ok(format('select etl.run_end(%s, -1, 0, null, null)', :bad),
                  'CRM02', null, 'counts are not negative');
 select etl.mine_rfm(:bad, now());
 select etl.run_fail(:bad, 'out of luck');
-select is((r.state, r.summary), ('failed', 'out of luck'),
+select is(row(r.state, r.summary)::text, row('failed', 'out of luck')::text,
           'a failed run says why') from crm.run as r where id = :bad;
 select is_empty('select from crm.result_profile', 'and leaves nothing');
 select throws_ok(format('select etl.run_end(%s, 0, 0, null, null)', :bad),
@@ -79,12 +79,12 @@ create temp table r as
     select customer_id, attributes -> 'rfm' as a from crm.result_profile
      where run = :rfm;
 select is(count(*)::int, 10, 'every buyer has an RFM') from r;
-select is((a ->> 'recency', a ->> 'frequency', a ->> 'monetary'),
-          ('0', '10', '100.00'),
+select is(row(a ->> 'recency', a ->> 'frequency', a ->> 'monetary')::text,
+          row('0', '10', '100.00')::text,
           'whole days since the last, orders, sum of lines')
   from r where customer_id = 'c10';
-select is((a ->> 'recency', a ->> 'frequency', a ->> 'monetary'),
-          ('9', '1', '10.00'), 'returns, gifts and the future do not count')
+select is(row(a ->> 'recency', a ->> 'frequency', a ->> 'monetary')::text,
+          row('9', '1', '10.00')::text, 'returns, gifts and the future do not count')
   from r where customer_id = 'c1';
 select is(a ->> 'score', s, c || ' scores ' || s)
   from r join (values ('c1', '111'), ('c2', '111'), ('c3', '222'),
@@ -199,7 +199,7 @@ select is(edge.visitor('t', null, 'stranger'), '{}', 'as is a stranger');
 select is(edge.visitor('no', null, 'c1'), '{}', 'and another site''s customer');
 select is(edge.visitor('t', null, 'c10')::jsonb -> 'customer' -> 'recs',
           '["p", "d"]', 'recs are what is left of the popular');
-select is(crm.recs('t', '["b"]', 8), '["a", "c", "p", "d"]',
+select is(crm.recs('t', '["b"]', 8), '["c", "a", "p", "d"]',
           'co-viewed first, popular next, seen never');
 
 -- The next run replaces; results of the last five stay.
@@ -215,6 +215,27 @@ select etl.publish('t', array[pg_temp.run('rfm', '2024-05-21')])
   from generate_series(1, 6);
 select is(count(distinct run)::int, 5, 'the results of five runs are kept')
   from crm.result_profile where part = 'rfm';
+
+-- What analysts read.
+select results_eq(
+    $$select customers::int, revenue from mart.rfm_segments
+       where segment = 'champions'$$, $$values (2, 190.00)$$,
+    'segments are summed up');
+update crm.event set dec = '[{"slot": "hero", "campaign": "k",
+    "variant": "a"}, {"slot": "foot", "campaign": "k", "variant": "b"}]'
+ where sid = '01934b7e-6f2a-7c3d-8e4f-100000000003';
+update crm.event set dec = '{"slot": 1}' where vid is null;
+select results_eq(
+    'select slot, variant, exposures::int, visitors::int
+       from mart.campaign_exposure order by slot',
+    $$values ('foot', 'b', 4, 1), ('hero', 'a', 4, 1)$$,
+    'exposures are counted per variant, nonsense is not');
+select is(row(events, pages, visitors, sessions, product_views,
+              orders)::text, '(12,12,3,3,12,0)', 'traffic is counted per day')
+  from mart.daily_traffic where day = '2024-05-20';
+select is(string_agg(task || ' ' || coalesce(summary, '-'), '; '),
+    'coviewed 6 pairs from 8 products viewed in sessions',
+    'a run says what it did') from crm.run where id = :coviewed;
 
 -- The longest ids that are allowed still fit a cell of the visitor zone.
 update crm.profile set attributes = attributes || jsonb_build_object('recs',

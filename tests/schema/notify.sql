@@ -16,7 +16,7 @@ select 1;
 \o
 \setenv HEARD :heard
 \set text `grep -o 'notification.*payload "[^"]*"' "$HEARD"`
-select is(:'text', 'notification "crm_campaigns" with payload "t"',
+select is(:'text'::text, 'notification "crm_campaigns" with payload "t"',
           'an applied campaign');
 
 \o :heard
@@ -24,7 +24,7 @@ update crm.campaign set priority = 5;
 select 1;
 \o
 \set text `grep -o 'notification.*payload "[^"]*"' "$HEARD"`
-select is(:'text', 'notification "crm_campaigns" with payload "t"',
+select is(:'text'::text, 'notification "crm_campaigns" with payload "t"',
           'a change by hand');
 
 \o :heard
@@ -32,14 +32,14 @@ update crm.campaign set priority = 6 where false;
 select 1;
 \o
 \set text `grep -o 'notification.*payload "[^"]*"' "$HEARD"`
-select is(:'text', '', 'no change, no word');
+select is(:'text'::text, '', 'no change, no word');
 
 \o :heard
 delete from crm.campaign;
 select 1;
 \o
 \set text `grep -o 'notification.*payload "[^"]*"' "$HEARD"`
-select is(:'text', 'notification "crm_campaigns" with payload "t"',
+select is(:'text'::text, 'notification "crm_campaigns" with payload "t"',
           'a campaign deleted');
 
 insert into crm.customer (site, customer_id) values ('t', 'ann');
@@ -54,7 +54,7 @@ select etl.absorb('{"identities": [
 select 1;
 \o
 \set text `grep -o 'notification.*payload "[^"]*"' "$HEARD"`
-select is(:'text', 'notification "crm_profiles" with payload '
+select is(:'text'::text, 'notification "crm_profiles" with payload '
           '"t:01934b7e-6f2a-7c3d-8e4f-000000000001"',
           'a visitor who is a customer with a profile');
 
@@ -66,7 +66,7 @@ select etl.publish('t', array[:run]);
 select 1;
 \o
 \set text `grep -o 'notification.*payload "[^"]*"' "$HEARD"`
-select is(:'text', 'notification "crm_profiles" with payload "t"',
+select is(:'text'::text, 'notification "crm_profiles" with payload "t"',
           'profiles published');
 \! rm -f "$HEARD"
 

@@ -95,7 +95,7 @@ test_document(void **state)
         {SET("\"campaigns\":[],\"x\":1"),
             "set: unknown member \"x\", remove it"},
         {SET("\"campaigns\":[],\"site\":\"s\""),
-            "set: line 1, column 46: duplicate object key near '\"site\"'"},
+            "set: line 1, column 45: duplicate object key near '\"site\"'"},
     };
 
     (void) state;
@@ -266,7 +266,7 @@ test_conditions(void **state)
         {WHEN("{\"a\":{\"$not\":{\"$in\":1}}}"),
             W ".a.$not.$in: must be a list"},
         {WHEN("{\"a\":1,\"a\":2}"),
-            "set: line 1, column 80: duplicate object key near '\"a\"'"},
+            "set: line 1, column 76: duplicate object key near '\"a\"'"},
     };
 
     (void) state;
@@ -295,6 +295,7 @@ add(doc_t *doc, const char *format, ...)
     va_end(args);
 
     doc->text = realloc(doc->text, doc->len + (size_t) n + 1);
+    assert_non_null(doc->text);
     va_start(args, format);
     doc->len += (size_t) vsprintf(doc->text + doc->len, format, args);
     va_end(args);

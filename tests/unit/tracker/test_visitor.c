@@ -92,7 +92,7 @@ test_mac_is_hmac_sha256(void **state)
     tracker_keys_t    keys;
     tracker_visitor_t visitor;
     static const char head[] = {1, 7, 1, 0};
-    static const char tail[] = "\x69\x24\x7d\x80\x69\x24\x7d\xbc\x12\x34\0";
+    static const char tail[] = "\x69\x24\x81\x00\x69\x24\x81\x3c\x12\x34\0";
 
     (void) state;
     keys_of(&keys, "7 " KEY_A "\n");
@@ -103,7 +103,7 @@ test_mac_is_hmac_sha256(void **state)
         key[i] = (uint8_t) i;
     }
 
-    assert_int_equal(NOW_S, 0x69247d80);
+    assert_int_equal(NOW_S, 0x69248100);
     memcpy(bytes, head, 4);
     memcpy(bytes + 4, visitor.id, 16);
     memcpy(bytes + 20, tail, 12);

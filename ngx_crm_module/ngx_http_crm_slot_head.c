@@ -1,0 +1,467 @@
+/*
+ * ngx_http_crm_slot_head.c - says which answers are personalised, and how.
+ *
+ * A page can be personalised when its location has "crm_slot markers", its
+ * site has live campaigns and it is text/html.  Whether a marker comes is not
+ * known while the header is written, so such a page always leaves private, in
+ * chunks and without validators; every other answer is left as it is.
+ *
+ * The same decision is needed at three places in the life of a request.  Before
+ * the content handler: conditions and ranges of the request are dropped, or the
+ * origin, nginx's cache or its static files answer 304 or 206 for a page that
+ * differs per visitor.  In a header filter before gunzip: a gzipped answer is
+ * to be inflated whatever the client takes.  In a header filter after nginx's
+ * own headers filter: the head is written and the cookie added, when nothing
+ * can change Cache-Control any more.
+ */
+
+#include "ngx_http_crm_module.h"
+
+
+#define NGX_HTTP_CRM_EXTEN_MAX 16 /* bytes of a file name's extension */
+
+
+static ngx_int_t ngx_http_crm_head_init(ngx_conf_t *cf);
+
+
+/* clang-format off */
+static ngx_http_module_t ngx_http_crm_head_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    ngx_http_crm_head_init,                /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    NULL,                                  /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
+
+
+ngx_module_t ngx_http_crm_head_module = {
+    NGX_MODULE_V1,
+    &ngx_http_crm_head_module_ctx,         /* module context */
+    NULL,                                  /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+/* clang-format on */
+
+
+static ngx_http_output_header_filter_pt ngx_http_crm_next_header_filter;
+
+
+/* ---- before the content handler ----------------------------------------- */
+
+/* 0 if the name in the URL says that the answer is no page. */
+static ngx_uint_t
+ngx_http_crm_slot_exten(ngx_http_request_t *r)
+{
+    u_char                    exten[NGX_HTTP_CRM_EXTEN_MAX];
+    ngx_str_t                *type;
+    ngx_uint_t                hash;
+    ngx_http_core_loc_conf_t *clcf;
+
+    if (r->exten.len == 0 || r->exten.len > sizeof(exten)) {
+        return 1;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    hash = ngx_hash_strlow(exten, r->exten.data, r->exten.len);
+    type = ngx_hash_find(&clcf->types_hash, hash, exten, r->exten.len);
+
+    return type == NULL || type->len < sizeof("text/html") - 1
+           || ngx_strncasecmp(
+                  type->data, (u_char *) "text/html", sizeof("text/html") - 1)
+                  == 0;
+}
+
+
+/*
+ * Takes a header out of the request.  nginx cannot remove one from its list,
+ * but a hop-by-hop name is forwarded to nobody.
+ */
+static void
+ngx_http_crm_slot_drop(ngx_table_elt_t **header)
+{
+    ngx_table_elt_t *h = *header;
+    static u_char    name[] = "keep-alive";
+
+    if (h == NULL) {
+        return;
+    }
+
+    ngx_str_set(&h->key, "Keep-Alive");
+    ngx_str_null(&h->value);
+    h->lowcase_key = name;
+    h->hash = ngx_hash_key(name, sizeof(name) - 1);
+    *header = NULL;
+}
+
+
+static ngx_int_t
+ngx_http_crm_slot_handler(ngx_http_request_t *r)
+{
+    ngx_http_crm_ctx_t      *ctx;
+    ngx_http_crm_loc_conf_t *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
+
+    if (r != r->main || !clcf->enable || !clcf->markers
+        || !(r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)))
+    {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_crm_get_ctx(r);
+
+    if (ctx == NULL || ctx->site->set == NULL
+        || personalize_set_campaigns(ctx->site->set) == 0
+        || !ngx_http_crm_slot_exten(r))
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_crm_slot_drop(&r->headers_in.if_modified_since);
+    ngx_http_crm_slot_drop(&r->headers_in.if_unmodified_since);
+    ngx_http_crm_slot_drop(&r->headers_in.if_match);
+    ngx_http_crm_slot_drop(&r->headers_in.if_none_match);
+    ngx_http_crm_slot_drop(&r->headers_in.if_range);
+    ngx_http_crm_slot_drop(&r->headers_in.range);
+
+    return NGX_DECLINED;
+}
+
+
+/* ---- the answer's header ------------------------------------------------ */
+
+/*
+ * A page of the shop, its error pages included.  nginx's own error texts have
+ * no markers: they come without err_status (no error_page led here) and not
+ * from an upstream that answered so.
+ */
+static ngx_uint_t
+ngx_http_crm_slot_status(ngx_http_request_t *r)
+{
+    ngx_uint_t status;
+
+    status = r->headers_out.status;
+
+    if (status < NGX_HTTP_BAD_REQUEST) {
+        return status == NGX_HTTP_OK;
+    }
+
+    return r->err_status != 0
+           || (r->upstream != NULL
+               && r->upstream->headers_in.status_n == status);
+}
+
+
+/* 1 if the slots of this answer, or part of an answer, may be filled. */
+static ngx_uint_t
+ngx_http_crm_slot_wanted(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
+{
+    personalize_set_t       *set;
+    ngx_http_crm_loc_conf_t *clcf;
+
+    if (r != r->main) {
+        /* only inside a page that has been marked as private */
+        return ctx->filter != NULL && !r->subrequest_in_memory
+               && !r->background && !r->header_only
+               && ngx_http_crm_is_page(r);
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
+
+    if (!clcf->enable || !clcf->markers || !ngx_http_crm_slot_status(r)
+        || !ngx_http_crm_is_page(r))
+    {
+        return 0;
+    }
+
+    set = ngx_http_crm_set_hold(r, ctx);
+
+    return set != NULL && personalize_set_campaigns(set) > 0;
+}
+
+
+static ngx_uint_t
+ngx_http_crm_slot_encoded(ngx_http_request_t *r)
+{
+    return r->headers_out.content_encoding != NULL
+           && r->headers_out.content_encoding->hash != 0
+           && r->headers_out.content_encoding->value.len != 0;
+}
+
+
+/* Before gunzip, which inflates when it believes that the client takes no
+ * gzip; ngx_http_crm_slot_header lets gzip look again. */
+static ngx_int_t
+ngx_http_crm_head_filter(ngx_http_request_t *r)
+{
+    ngx_http_crm_ctx_t *ctx;
+
+    ctx = ngx_http_crm_get_ctx(r);
+
+    if (ctx == NULL) {
+        return ngx_http_crm_next_header_filter(r);
+    }
+
+    if (r == r->main) {
+        ngx_http_crm_visitor_identify(r, ctx);
+    }
+
+    if (ngx_http_crm_slot_encoded(r) && ngx_http_crm_slot_wanted(r, ctx)) {
+        r->gzip_tested = 1;
+        r->gzip_ok = 0;
+    }
+
+    return ngx_http_crm_next_header_filter(r);
+}
+
+
+/* What would let a cache keep the answer, or vouch for the origin's bytes. */
+static void
+ngx_http_crm_slot_strip(ngx_http_request_t *r)
+{
+    ngx_uint_t       i, n;
+    ngx_list_part_t *part;
+    ngx_table_elt_t *h;
+
+    static const ngx_str_t names[] = {ngx_string("Expires"),
+        ngx_string("CDN-Cache-Control"), ngx_string("Surrogate-Control"),
+        ngx_string("Content-MD5"), ngx_string("Digest"),
+        ngx_string("Content-Digest"), ngx_string("Repr-Digest")};
+
+    part = &r->headers_out.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        for (n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
+            if (h[i].key.len == names[n].len
+                && ngx_strncasecmp(h[i].key.data, names[n].data, names[n].len)
+                       == 0)
+            {
+                h[i].hash = 0;
+                break;
+            }
+        }
+    }
+}
+
+
+/* The first Cache-Control, the next ones by n; NULL at the end. */
+static ngx_table_elt_t *
+ngx_http_crm_cache_control_nth(ngx_http_request_t *r, ngx_uint_t n)
+{
+#if (nginx_version >= 1023000)
+
+    ngx_table_elt_t *h;
+
+    for (h = r->headers_out.cache_control; h != NULL && n > 0; h = h->next) {
+        n--;
+    }
+
+    return h;
+
+#else
+
+    ngx_table_elt_t **list;
+
+    list = r->headers_out.cache_control.elts;
+
+    return n < r->headers_out.cache_control.nelts ? list[n] : NULL;
+
+#endif
+}
+
+
+/* Makes h the only Cache-Control there is. */
+static ngx_int_t
+ngx_http_crm_cache_control_set(ngx_http_request_t *r, ngx_table_elt_t *h)
+{
+#if (nginx_version >= 1023000)
+
+    h->next = NULL;
+    r->headers_out.cache_control = h;
+
+#else
+
+    ngx_table_elt_t **link;
+    ngx_array_t      *list = &r->headers_out.cache_control;
+
+    if (list->elts == NULL
+        && ngx_array_init(list, r->pool, 1, sizeof(ngx_table_elt_t *))
+               != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    list->nelts = 0;
+    link = ngx_array_push(list);
+    if (link == NULL) {
+        return NGX_ERROR;
+    }
+
+    *link = h;
+
+#endif
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_crm_cache_control(ngx_http_request_t *r, const char *value)
+{
+    ngx_uint_t       n;
+    ngx_table_elt_t *h;
+
+    for (n = 0; /* void */; n++) {
+        h = ngx_http_crm_cache_control_nth(r, n);
+        if (h == NULL) {
+            break;
+        }
+
+        h->hash = 0;
+    }
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+    h->lowcase_key = NULL;
+    ngx_str_set(&h->key, "Cache-Control");
+    h->value.data = (u_char *) value;
+    h->value.len = ngx_strlen(value);
+
+    return ngx_http_crm_cache_control_set(r, h);
+}
+
+
+/* Of what the origin said, the prohibitions stay. */
+static ngx_int_t
+ngx_http_crm_slot_private(ngx_http_request_t *r)
+{
+    u_char          *last;
+    const char      *value;
+    ngx_uint_t       n;
+    ngx_table_elt_t *h;
+
+    value = "private";
+
+    for (n = 0; /* void */; n++) {
+        h = ngx_http_crm_cache_control_nth(r, n);
+        if (h == NULL) {
+            break;
+        }
+
+        last = h->value.data + h->value.len;
+
+        if (ngx_strlcasestrn(h->value.data, last, (u_char *) "no-store", 7)
+            != NULL)
+        {
+            value = "private, no-store";
+            break;
+        }
+
+        if (ngx_strlcasestrn(h->value.data, last, (u_char *) "no-cache", 7)
+            != NULL)
+        {
+            value = "private, no-cache";
+        }
+    }
+
+    ngx_http_clear_content_length(r);
+    ngx_http_clear_accept_ranges(r);
+    ngx_http_clear_last_modified(r);
+    ngx_http_clear_etag(r);
+    ngx_http_crm_slot_strip(r);
+
+    return ngx_http_crm_cache_control(r, value);
+}
+
+
+ngx_int_t
+ngx_http_crm_slot_header(ngx_http_request_t *r)
+{
+    ngx_int_t           rc;
+    ngx_http_crm_ctx_t *ctx;
+
+    ctx = ngx_http_crm_get_ctx(r);
+
+    if (ctx == NULL) {
+        return NGX_DECLINED;
+    }
+
+    rc = NGX_DECLINED;
+
+    if (ngx_http_crm_slot_wanted(r, ctx)) {
+        r->gzip_tested = 0;
+
+        if (!ngx_http_crm_slot_encoded(r)) {
+            rc = NGX_OK;
+        }
+    }
+
+    if (r != r->main) {
+        return rc;
+    }
+
+    if (rc == NGX_OK && ngx_http_crm_slot_private(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_crm_visitor_send(r, ctx) == NGX_OK ? rc : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_crm_head_init(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt       *h;
+    ngx_http_core_main_conf_t *cmcf;
+    ngx_http_crm_main_conf_t  *crm;
+
+    crm = ngx_http_conf_get_module_main_conf(cf, ngx_http_crm_module);
+
+    if (!crm->used) {
+        return NGX_OK;
+    }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_crm_slot_handler;
+
+    ngx_http_crm_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_crm_head_filter;
+
+    return NGX_OK;
+}

@@ -1,0 +1,3321 @@
+
+CREATE SCHEMA api;
+
+ALTER SCHEMA api OWNER TO crm_owner;
+
+COMMENT ON SCHEMA api IS 'What people and programs may call; empty so far.';
+
+CREATE SCHEMA crm;
+
+ALTER SCHEMA crm OWNER TO crm_owner;
+
+COMMENT ON SCHEMA crm IS 'Private tables: every fact the product keeps.';
+
+CREATE SCHEMA edge;
+
+ALTER SCHEMA edge OWNER TO crm_owner;
+
+COMMENT ON SCHEMA edge IS 'What nginx may call (role crm_edge).';
+
+CREATE SCHEMA etl;
+
+ALTER SCHEMA etl OWNER TO crm_owner;
+
+COMMENT ON SCHEMA etl IS 'What crm-mine may call (role crm_etl).';
+
+CREATE SCHEMA mart;
+
+ALTER SCHEMA mart OWNER TO crm_owner;
+
+COMMENT ON SCHEMA mart IS 'Read views for analysts (role crm_analyst).';
+
+CREATE FUNCTION crm.absorb_identities(list jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    if list = '[]' then
+        return;
+    end if;
+
+    insert into crm.reject (source, reason, raw)
+    select 'absorb', 'uid is no id of 1 to 64 bytes', left(r.uid, 4096)
+      from jsonb_to_recordset(list) as r (uid text)
+     where not coalesce(crm.id_ok(r.uid), false);
+
+    insert into crm.customer (site, customer_id)
+    select distinct r.site, r.uid
+      from jsonb_to_recordset(list) as r (site text, uid text)
+      join crm.site as s on s.key = r.site
+     where crm.id_ok(r.uid)
+     order by r.site, r.uid
+    on conflict do nothing;
+
+    /* The newest login wins; the customers stay two. */
+    insert into crm.identity as i (site, vid, customer_id, at)
+    select distinct on (r.site, r.vid::uuid)
+           r.site, r.vid::uuid, r.uid, crm.us_time(r.at)
+      from jsonb_to_recordset(list)
+           as r (site text, vid text, uid text, at jsonb)
+      join crm.site as s on s.key = r.site
+     where crm.id_ok(r.uid)
+       and crm.uuid_ok(r.vid)
+       and crm.us_time(r.at) is not null
+     order by r.site, r.vid::uuid, crm.us_time(r.at) desc, r.uid
+    on conflict (site, vid) do update
+       set customer_id = excluded.customer_id, at = excluded.at
+     where excluded.at > i.at;
+end
+$$;
+
+ALTER FUNCTION crm.absorb_identities(list jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.absorb_identities(list jsonb) IS 'Part of etl.absorb.';
+
+CREATE FUNCTION crm.absorb_order(site text, order_id text, at timestamp with time zone, vid uuid, uid text, props jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site     alias for $1;
+    p_order_id alias for $2;
+    total      text := props ->> 'total';
+    currency   text := props ->> 'currency';
+    products   text := coalesce(props ->> 'products', '');
+    number     constant text := '^-?[0-9]{1,12}(\.[0-9]{1,6})?$';
+    reasons    text[] := '{}';
+begin
+    if total !~ number then
+        reasons := reasons || 'total is no number'::text;
+    end if;
+    if currency !~ '^[A-Z]{3}$' then
+        reasons := reasons || 'currency is no ISO 4217 code'::text;
+    end if;
+    if not crm.id_ok(uid) then
+        reasons := reasons || 'uid is no id of 1 to 64 bytes'::text;
+    end if;
+
+    insert into crm."order" (site, order_id, customer_id, vid, ordered_at,
+                             currency, total, src)
+    values (p_site, p_order_id,
+            coalesce(case when crm.id_ok(uid) then uid end,
+                     (select i.customer_id from crm.identity as i
+                       where i.site = p_site and i.vid = $4)),
+            $4, $3,
+            case when currency ~ '^[A-Z]{3}$' then currency end,
+            case when total ~ number then total::numeric
+                 when total is null
+                 then (select sum(p.quantity * p.price)
+                         from crm.order_pieces(products) as p) end,
+            'event')
+    on conflict do nothing;
+    if not found then
+        return;  /* the first report counts */
+    end if;
+
+    if products <> '' then
+        insert into crm.product (site, product_id)
+        select distinct p_site, p.product_id
+          from crm.order_pieces(products) as p
+         where p.product_id is not null
+         order by p.product_id
+        on conflict do nothing;
+
+        insert into crm.order_line (site, order_id, line, product_id,
+                                    quantity, price)
+        select p_site, p_order_id, p.line, p.product_id, p.quantity, p.price
+          from crm.order_pieces(products) as p
+         where p.product_id is not null;
+
+        select reasons || coalesce(array_agg(
+                   'product ' || p.line || ' is no id:quantity:price'),
+                   '{}')
+          into reasons
+          from crm.order_pieces(products) as p
+         where p.product_id is null;
+    end if;
+
+    if reasons <> '{}' then
+        insert into crm.reject (source, reason, raw)
+        select 'absorb', format('order %s: %s', p_order_id, r.reason),
+               left(props::text, 4096)
+          from unnest(reasons[1:20]) as r (reason);
+    end if;
+end
+$_$;
+
+ALTER FUNCTION crm.absorb_order(site text, order_id text, at timestamp with time zone, vid uuid, uid text, props jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.absorb_order(site text, order_id text, at timestamp with time zone, vid uuid, uid text, props jsonb) IS 'Part of etl.absorb: one order with what is good of its lines.';
+
+CREATE FUNCTION crm.absorb_orders(list jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    o record;
+begin
+    insert into crm.customer (site, customer_id)
+    select distinct r.site, r.uid
+      from jsonb_to_recordset(list) as r (site text, uid text)
+      join crm.site as s on s.key = r.site
+     where crm.id_ok(r.uid)
+     order by r.site, r.uid
+    on conflict do nothing;
+
+    /* Orders are few among events: one at a time keeps the rules readable. */
+    for o in
+        select r.site, r.order_id, crm.us_time(r.at) as at, r.props,
+               case when crm.uuid_ok(r.vid) then r.vid::uuid end as vid,
+               r.uid, s.key
+          from jsonb_to_recordset(list)
+               as r (site text, order_id text, vid text, uid text, at jsonb,
+                     props jsonb)
+          left join crm.site as s on s.key = r.site
+         order by r.site, r.order_id, 3
+    loop
+        if o.key is null or o.at is null
+           or not coalesce(crm.id_ok(o.order_id), false)
+        then
+            perform etl.reject('absorb', null, case
+                        when o.key is null then 'site of the order is unknown'
+                        when o.at is null then 'time of the order is bad'
+                        else 'order_id is no id of 1 to 64 bytes' end,
+                        to_jsonb(o)::text, null);
+        else
+            perform crm.absorb_order(o.site, o.order_id, o.at, o.vid, o.uid,
+                                     o.props);
+        end if;
+    end loop;
+end
+$$;
+
+ALTER FUNCTION crm.absorb_orders(list jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.absorb_orders(list jsonb) IS 'Part of etl.absorb.';
+
+CREATE FUNCTION crm.absorb_visitors(list jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    insert into crm.visitor as v
+           (site, vid, first_at, last_at, events, sessions)
+    select r.site, r.vid::uuid, min(crm.us_time(r.first)),
+           max(crm.us_time(r.last)), sum(crm.count_of(r.events, 1)),
+           max(crm.count_of(r.sn, 1))
+      from jsonb_to_recordset(list)
+           as r (site text, vid text, first jsonb, last jsonb, events jsonb,
+                 sn jsonb)
+      join crm.site as s on s.key = r.site
+     where crm.uuid_ok(r.vid)
+       and crm.us_time(r.first) <= crm.us_time(r.last)
+     group by r.site, r.vid::uuid
+     order by r.site, r.vid::uuid
+    on conflict (site, vid) do update
+       set first_at = least(v.first_at, excluded.first_at),
+           last_at = greatest(v.last_at, excluded.last_at),
+           events = v.events + excluded.events,
+           sessions = greatest(v.sessions, excluded.sessions);
+end
+$$;
+
+ALTER FUNCTION crm.absorb_visitors(list jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.absorb_visitors(list jsonb) IS 'Part of etl.absorb.';
+
+CREATE FUNCTION crm.batch_site(batch bigint, kind text) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    found_row crm.load_batch;
+begin
+    select * into found_row from crm.load_batch as b where b.id = $1;
+    if found_row.id is null or found_row.state <> 'running'
+       or found_row.kind <> coalesce($2, found_row.kind)
+    then
+        raise exception 'batch % is not a running load%', $1,
+                coalesce(' of ' || $2, '')
+            using errcode = 'CRM06', hint = 'ask etl.load_begin for one';
+    end if;
+
+    return found_row.site;
+end
+$_$;
+
+ALTER FUNCTION crm.batch_site(batch bigint, kind text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.batch_site(batch bigint, kind text) IS 'Site of a running batch; refuses any other batch.';
+
+CREATE FUNCTION crm.campaign_bump(site text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site alias for $1;
+begin
+    insert into crm.campaign_version as v (site, version)
+    values (p_site, 1)
+    on conflict (site) do update
+       set version = v.version + 1, modified_at = clock_timestamp();
+    perform pg_notify('crm_campaigns', p_site);
+end
+$_$;
+
+ALTER FUNCTION crm.campaign_bump(site text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.campaign_bump(site text) IS 'Counts a change of the site''s campaigns and tells nginx at commit.';
+
+CREATE FUNCTION crm.campaign_changed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'INSERT' then
+        perform crm.campaign_bump(s.site)
+           from (select site from now_rows group by site order by site) as s;
+    elsif tg_op = 'DELETE' then
+        perform crm.campaign_bump(s.site)
+           from (select site from old_rows group by site order by site) as s;
+    else
+        perform crm.campaign_bump(s.site)
+           from (select site from old_rows union select site from now_rows
+                  order by site) as s;
+    end if;
+
+    return null;
+end
+$$;
+
+ALTER FUNCTION crm.campaign_changed() OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.campaign_changed() IS 'Trigger: a statement changed campaigns.';
+
+CREATE FUNCTION crm.campaign_check(doc jsonb) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    member text;
+    value  jsonb;
+begin
+    if doc is null or jsonb_typeof(doc) <> 'object' then
+        perform crm.campaign_refuse('$', 'must be an object', doc);
+    end if;
+
+    select k into member
+      from jsonb_object_keys(doc) as k
+     where k not in ('key', 'name', 'slot', 'state', 'priority', 'start',
+                     'end', 'when', 'variants', 'remark')
+     order by k limit 1;
+    if found then
+        perform crm.campaign_refuse(member, 'is no member of a campaign',
+                                    doc -> member);
+    end if;
+
+    perform crm.campaign_check_text(doc, 'key',
+        '^[a-z0-9][a-z0-9._-]{0,63}$', '[a-z0-9][a-z0-9._-]{0,63}');
+    perform crm.campaign_check_text(doc, 'slot',
+        '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$',
+        '[A-Za-z0-9][A-Za-z0-9._-]{0,63}');
+    perform crm.campaign_check_text(doc, 'state',
+        '^(draft|live|paused|ended)$', 'draft, live, paused or ended');
+    if doc ? 'name' then
+        perform crm.campaign_check_text(doc, 'name', '^.{0,200}$',
+            'a string of at most 200 characters');
+    end if;
+    if doc ? 'remark' and doc -> 'remark' <> 'null' then
+        perform crm.campaign_check_text(doc, 'remark', '', 'a string');
+    end if;
+
+    value := doc -> 'priority';
+    if value is not null
+       and (jsonb_typeof(value) <> 'number'
+            or value::numeric not between 0 and 1000
+            or value::numeric <> trunc(value::numeric))
+    then
+        perform crm.campaign_refuse('priority',
+            'must be a whole number from 0 to 1000', value);
+    end if;
+
+    value := doc -> 'when';
+    if value is not null
+       and (jsonb_typeof(value) <> 'object'
+            or octet_length(value::text) > 262144)
+    then
+        perform crm.campaign_refuse('when',
+            'must be a condition: an object of at most 256 KB', value);
+    end if;
+
+    if crm.campaign_time(doc, 'start') >= crm.campaign_time(doc, 'end') then
+        perform crm.campaign_refuse('end', 'must be after start',
+                                    doc -> 'end');
+    end if;
+
+    perform crm.campaign_check_variants(doc -> 'variants');
+end
+$_$;
+
+ALTER FUNCTION crm.campaign_check(doc jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.campaign_check(doc jsonb) IS 'Refuses a campaign''s document that breaks the rules.';
+
+CREATE FUNCTION crm.campaign_check_text(doc jsonb, member text, form text, rule text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    value jsonb := doc -> member;
+begin
+    if value is null or jsonb_typeof(value) <> 'string'
+       or value #>> '{}' !~ form
+    then
+        perform crm.campaign_refuse(member, 'must be ' || rule, value);
+    end if;
+end
+$$;
+
+ALTER FUNCTION crm.campaign_check_text(doc jsonb, member text, form text, rule text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.campaign_check_text(doc jsonb, member text, form text, rule text) IS 'Refuses a member that is no string of the form.';
+
+CREATE FUNCTION crm.campaign_check_variants(variants jsonb) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    v      record;
+    path   text;
+    member text;
+    keys   text[] := '{}';
+    weight numeric := 0;
+begin
+    if variants is null or jsonb_typeof(variants) <> 'array'
+       or jsonb_array_length(variants) not between 1 and 16
+    then
+        perform crm.campaign_refuse('variants', 'must be 1 to 16 objects',
+                                    variants);
+    end if;
+
+    for v in
+        select e.value, e.n - 1 as n
+          from jsonb_array_elements(variants) with ordinality as e (value, n)
+    loop
+        path := 'variants[' || v.n || ']';
+        if jsonb_typeof(v.value) <> 'object' then
+            perform crm.campaign_refuse(path, 'must be an object', v.value);
+        end if;
+
+        select k into member
+          from jsonb_object_keys(v.value) as k
+         where k not in ('key', 'weight', 'content')
+         order by k limit 1;
+        if found then
+            perform crm.campaign_refuse(path || '.' || member,
+                'is no member of a variant', v.value -> member);
+        end if;
+
+        if coalesce(jsonb_typeof(v.value -> 'key'), '') <> 'string'
+           or v.value ->> 'key' !~ '^[a-z0-9][a-z0-9._-]{0,63}$'
+        then
+            perform crm.campaign_refuse(path || '.key',
+                'must be [a-z0-9][a-z0-9._-]{0,63}', v.value -> 'key');
+        end if;
+        if v.value ->> 'key' = any (keys) then
+            perform crm.campaign_refuse(path || '.key',
+                'is there twice', v.value -> 'key');
+        end if;
+        keys := keys || (v.value ->> 'key');
+
+        if coalesce(jsonb_typeof(v.value -> 'weight'), '') <> 'number'
+           or (v.value -> 'weight')::numeric not between 0 and 1000000
+        then
+            perform crm.campaign_refuse(path || '.weight',
+                'must be a number from 0 to 1000000', v.value -> 'weight');
+        end if;
+        weight := weight + (v.value -> 'weight')::numeric;
+
+        if coalesce(jsonb_typeof(v.value -> 'content'), '') <> 'string'
+           or octet_length(v.value ->> 'content') > 65536
+        then
+            perform crm.campaign_refuse(path || '.content',
+                'must be a string of at most 65536 bytes',
+                v.value -> 'content');
+        end if;
+    end loop;
+
+    if weight = 0 then
+        perform crm.campaign_refuse('variants',
+            'must have a weight above 0', variants);
+    end if;
+end
+$_$;
+
+ALTER FUNCTION crm.campaign_check_variants(variants jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.campaign_check_variants(variants jsonb) IS 'Refuses variants that break the rules.';
+
+CREATE FUNCTION crm.campaign_refuse(path text, fault text, value jsonb) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    raise exception '%: %', $1, $2
+        using errcode = 'CRM03',
+              detail = format('found %s', coalesce(left($3::text, 200),
+                                                   'nothing')),
+              hint = 'docs/campaigns.md has the rules';
+end
+$_$;
+
+ALTER FUNCTION crm.campaign_refuse(path text, fault text, value jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.campaign_refuse(path text, fault text, value jsonb) IS 'Raises CRM03 for a member of a campaign''s document.';
+
+CREATE FUNCTION crm.campaign_review(site text, key text, reviewer text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    update crm.campaign as c
+       set first_review_by = $3, first_review_at = now()
+     where c.site = $1 and c.key = $2 and c.first_review_by is null;
+    if not found then
+        update crm.campaign as c
+           set second_review_by = $3, second_review_at = now()
+         where c.site = $1 and c.key = $2 and c.first_review_by <> $3
+           and c.second_review_by is null;
+    end if;
+end
+$_$;
+
+ALTER FUNCTION crm.campaign_review(site text, key text, reviewer text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.campaign_review(site text, key text, reviewer text) IS 'Notes a reviewer of a campaign as it stands; the same person counts once.';
+
+CREATE FUNCTION crm.campaign_time(doc jsonb, member text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    AS $_$
+declare
+    value jsonb := doc -> member;
+    at    timestamptz;
+begin
+    if value is null or value = 'null' then
+        return null;
+    end if;
+
+    if jsonb_typeof(value) = 'string' and value #>> '{}'
+       ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$'
+    then
+        begin
+            at := (value #>> '{}')::timestamptz;
+        exception when data_exception then
+            at := null;
+        end;
+    end if;
+    if at is null or at < '1990-01-01' or at >= '2100-01-01' then
+        perform crm.campaign_refuse(member,
+            'must be null or a time like 2026-11-01T00:00:00Z', value);
+    end if;
+
+    return at;
+end
+$_$;
+
+ALTER FUNCTION crm.campaign_time(doc jsonb, member text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.campaign_time(doc jsonb, member text) IS 'Time in a member of a campaign''s document; null if there is none.';
+
+CREATE FUNCTION crm.count_of(n jsonb, lowest integer) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((jsonb_typeof(n) = 'number'::text) AND (((n)::numeric >= (lowest)::numeric) AND ((n)::numeric <= (2147483647)::numeric))) THEN ((n)::numeric)::integer ELSE lowest END;
+
+ALTER FUNCTION crm.count_of(n jsonb, lowest integer) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.count_of(n jsonb, lowest integer) IS 'A JSON number as int, at least the given one.';
+
+CREATE FUNCTION crm.event_day(day date) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ('event_'::text || to_char((day)::timestamp with time zone, 'YYYYMMDD'::text));
+
+ALTER FUNCTION crm.event_day(day date) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.event_day(day date) IS 'Name of the partition of a day.';
+
+CREATE FUNCTION crm.id_ok(id text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (((octet_length(id) >= 1) AND (octet_length(id) <= 64)) AND (id !~ '[\x01-\x1f\x7f]'::text));
+
+ALTER FUNCTION crm.id_ok(id text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.id_ok(id text) IS 'True for an id of 1 to 64 bytes without control characters.';
+
+CREATE FUNCTION crm.identity_changed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    /* Without a profile nginx would learn nothing new. */
+    if exists (select from crm.profile as p
+                where p.site = new.site
+                  and p.customer_id = new.customer_id)
+    then
+        perform pg_notify('crm_profiles', new.site || ':' || new.vid);
+    end if;
+
+    return null;
+end
+$$;
+
+ALTER FUNCTION crm.identity_changed() OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.identity_changed() IS 'Trigger: tells nginx that a visitor is another customer now.';
+
+CREATE FUNCTION crm.list_of_objects(list jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (jsonb_typeof(list) = 'array'::text) THEN jsonb_path_query_array(list, 'strict $[*]?(@.type() == "object")'::jsonpath, '{}'::jsonb, true) ELSE '[]'::jsonb END;
+
+ALTER FUNCTION crm.list_of_objects(list jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.list_of_objects(list jsonb) IS 'The objects of a JSON array; of anything else none.';
+
+CREATE FUNCTION crm.load_customers_apply(batch bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site constant text := crm.batch_site($1, 'customers');
+    nrows  bigint;
+begin
+    perform crm.staging_check('load_customers');
+    select count(*) into nrows from pg_temp.load_customers;
+
+    insert into crm.customer as c (site, customer_id, name, email, country,
+                                   registered_at)
+    select distinct on (l.customer_id::text)
+           p_site, l.customer_id::text, l.name::text, l.email::text,
+           l.country::text, coalesce(l.registered_at::timestamptz, now())
+      from pg_temp.load_customers as l
+     order by l.customer_id::text, l.ctid desc
+    on conflict do nothing;
+
+    update crm.customer as c
+       set name = coalesce(l.name, c.name),
+           email = coalesce(l.email, c.email),
+           country = coalesce(l.country, c.country),
+           registered_at = coalesce(l.registered_at, c.registered_at)
+      from (select distinct on (s.customer_id::text)
+                   s.customer_id::text, s.name::text, s.email::text,
+                   s.country::text,
+                   s.registered_at::timestamptz as registered_at
+              from pg_temp.load_customers as s
+             order by s.customer_id::text, s.ctid desc) as l
+     where c.site = p_site
+       and c.customer_id = l.customer_id
+       and ((l.name is not null and l.name is distinct from c.name)
+            or (l.email is not null and l.email is distinct from c.email)
+            or (l.country is not null
+                and l.country is distinct from c.country)
+            or (l.registered_at is not null
+                and l.registered_at is distinct from c.registered_at));
+
+    return nrows;
+end
+$_$;
+
+ALTER FUNCTION crm.load_customers_apply(batch bigint) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.load_customers_apply(batch bigint) IS 'etl.load_customers, as crm_owner.';
+
+CREATE FUNCTION crm.load_orders_apply(batch bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET work_mem TO '64MB'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site constant text := crm.batch_site($1, 'orders');
+    nrows  bigint;
+begin
+    perform crm.staging_check('load_orders');
+    select count(*) into nrows from pg_temp.load_orders;
+
+    insert into crm.customer (site, customer_id, country)
+    select distinct on (l.customer_id::text)
+           p_site, l.customer_id::text, l.country::text
+      from pg_temp.load_orders as l
+     where l.customer_id is not null
+     order by l.customer_id::text, l.country is null, l.ctid desc
+    on conflict (site, customer_id) do update
+       set country = excluded.country
+     where customer.country is null and excluded.country is not null;
+
+    insert into crm.product (site, product_id)
+    select distinct p_site, l.product_id::text
+      from pg_temp.load_orders as l
+     order by l.product_id::text
+    on conflict do nothing;
+
+    /* The file knows an order that an event told better than the event. */
+    delete from crm.order_line as n
+     using crm."order" as o,
+           (select distinct l.order_id::text from pg_temp.load_orders as l)
+           as l
+     where o.site = p_site and o.order_id = l.order_id and o.src = 'event'
+       and n.site = o.site and n.order_id = o.order_id;
+
+    /*
+     * An order may lie in several staging tables (they are of bounded size):
+     * hence the latest time of its lines, and the total at the end.
+     */
+    insert into crm."order" as o (site, order_id, customer_id, ordered_at,
+                                  currency, country, total, src)
+    select p_site, l.order_id, max(l.customer_id),
+           max(l.ordered_at), max(l.currency), max(l.country),
+           sum(l.quantity * l.price), 'import'
+      from (select distinct on (s.order_id::text, s.line)
+                   s.order_id::text as order_id,
+                   s.customer_id::text as customer_id,
+                   s.ordered_at::timestamptz as ordered_at,
+                   s.currency::text as currency, s.country::text as country,
+                   s.quantity::int as quantity, s.price::numeric as price
+              from pg_temp.load_orders as s
+             order by s.order_id::text, s.line, s.ctid desc) as l
+     group by l.order_id
+     order by l.order_id
+    on conflict (site, order_id) do update
+       set customer_id = coalesce(excluded.customer_id, o.customer_id),
+           ordered_at = case when o.src = 'event' then excluded.ordered_at
+                             else greatest(o.ordered_at, excluded.ordered_at)
+                             end,
+           currency = coalesce(excluded.currency, o.currency),
+           country = coalesce(excluded.country, o.country),
+           src = 'import'
+     where o.src = 'event'
+        or excluded.ordered_at > o.ordered_at
+        or (o.customer_id, o.currency, o.country)
+           is distinct from (coalesce(excluded.customer_id, o.customer_id),
+                             coalesce(excluded.currency, o.currency),
+                             coalesce(excluded.country, o.country));
+
+    insert into crm.order_line as n (site, order_id, line, product_id,
+                                     quantity, price)
+    select distinct on (l.order_id::text, l.line)
+           p_site, l.order_id::text, l.line::int, l.product_id::text,
+           l.quantity::int, l.price::numeric
+      from pg_temp.load_orders as l
+     order by l.order_id::text, l.line, l.ctid desc
+    on conflict (site, order_id, line) do update
+       set product_id = excluded.product_id,
+           quantity = excluded.quantity,
+           price = excluded.price
+     where (n.product_id, n.quantity, n.price)
+           is distinct from (excluded.product_id, excluded.quantity,
+                             excluded.price);
+
+    update crm."order" as o
+       set total = t.total
+      from (select n.order_id, sum(n.quantity * n.price)::numeric(18,2)
+                   as total
+              from crm.order_line as n
+             where n.site = p_site
+               and n.order_id in (select l.order_id::text
+                                    from pg_temp.load_orders as l)
+             group by n.order_id) as t
+     where o.site = p_site
+       and o.order_id = t.order_id
+       and o.total is distinct from t.total;
+
+    return nrows;
+end
+$_$;
+
+ALTER FUNCTION crm.load_orders_apply(batch bigint) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.load_orders_apply(batch bigint) IS 'etl.load_orders, as crm_owner.';
+
+CREATE FUNCTION crm.load_products_apply(batch bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site constant text := crm.batch_site($1, 'products');
+    nrows  bigint;
+begin
+    perform crm.staging_check('load_products');
+    select count(*) into nrows from pg_temp.load_products;
+
+    insert into crm.product as p (site, product_id, name, category, price,
+                                  currency, url)
+    select distinct on (l.product_id::text)
+           p_site, l.product_id::text, l.name::text, l.category::text,
+           l.price::numeric, l.currency::text, l.url::text
+      from pg_temp.load_products as l
+     order by l.product_id::text, l.ctid desc
+    on conflict (site, product_id) do update
+       set name = coalesce(excluded.name, p.name),
+           category = coalesce(excluded.category, p.category),
+           price = coalesce(excluded.price, p.price),
+           currency = coalesce(excluded.currency, p.currency),
+           url = coalesce(excluded.url, p.url)
+     where (p.name, p.category, p.price, p.currency, p.url)
+           is distinct from (coalesce(excluded.name, p.name),
+                             coalesce(excluded.category, p.category),
+                             coalesce(excluded.price, p.price),
+                             coalesce(excluded.currency, p.currency),
+                             coalesce(excluded.url, p.url));
+
+    return nrows;
+end
+$_$;
+
+ALTER FUNCTION crm.load_products_apply(batch bigint) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.load_products_apply(batch bigint) IS 'etl.load_products, as crm_owner.';
+
+CREATE FUNCTION crm.name_ok(name text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'::text);
+
+ALTER FUNCTION crm.name_ok(name text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.name_ok(name text) IS 'True for a name that may stand in configuration: [A-Za-z0-9._-], 1 to 64.';
+
+CREATE FUNCTION crm.order_pieces(products text) RETURNS TABLE(line integer, product_id text, quantity integer, price numeric, raw text)
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    /*
+     * id:quantity:price joined by ","; an id may hold colons.  A bad piece has
+     * no product_id.  1000 pieces are more than any cart.
+     */
+    select p.n::int,
+           case when p.ok then m.part[1] end,
+           case when p.ok then m.part[2]::int end,
+           case when p.ok then m.part[3]::numeric end,
+           p.piece
+      from (select t.piece, t.n,
+                   coalesce(crm.id_ok(f.part[1])
+                            and f.part[2]::int between -1000000 and 1000000
+                            and f.part[2]::int <> 0
+                            and f.part[3]::numeric <= 1000000, false) as ok
+              from string_to_table(products, ',') with ordinality
+                   as t (piece, n)
+              left join lateral regexp_match(t.piece,
+                   '^\s*(.+):(-?[0-9]{1,7}):([0-9]{1,7}(?:\.[0-9]{1,6})?)\s*$')
+                   as f (part) on true
+             where t.n <= 1000) as p
+      left join lateral regexp_match(p.piece,
+           '^\s*(.+):(-?[0-9]{1,7}):([0-9]{1,7}(?:\.[0-9]{1,6})?)\s*$')
+           as m (part) on true
+$_$;
+
+ALTER FUNCTION crm.order_pieces(products text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.order_pieces(products text) IS 'Takes props.products of an order apart; bad pieces have a null product_id.';
+
+CREATE FUNCTION crm.publish_check(site text, runs bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    bad record;
+begin
+    perform crm.site_check($1);
+    if coalesce(cardinality($2), 0) = 0 then
+        raise exception 'there is no run to publish'
+            using errcode = 'CRM04', hint = 'give the ids of runs';
+    end if;
+
+    select w.id, r.site, r.state into bad
+      from unnest($2) as w (id) left join crm.run as r on r.id = w.id
+     where r.id is null or r.site <> $1
+        or r.state not in ('done', 'published')
+     order by w.id limit 1;
+    if found then
+        raise exception 'run % cannot be published for site "%"', bad.id, $1
+            using errcode = 'CRM04',
+                  detail = case when bad.state is null then 'it is unknown'
+                                when bad.site <> $1
+                                then format('it is of site "%s"', bad.site)
+                                else format('it is %s', bad.state) end,
+                  hint = 'publish runs that etl.run_end has ended';
+    end if;
+end
+$_$;
+
+ALTER FUNCTION crm.publish_check(site text, runs bigint[]) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.publish_check(site text, runs bigint[]) IS 'Refuses runs that cannot be published.';
+
+CREATE FUNCTION crm.publish_products(site text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    popular  bigint;
+    coviewed bigint;
+begin
+    delete from crm.popular as p where p.site = $1;
+    insert into crm.popular (site, rank, product_id, score)
+    select $1, r.rank, r.product_id, r.score
+      from crm.published as p join crm.result_popular as r on r.run = p.run
+     where p.site = $1 and p.part = 'popular';
+    get diagnostics popular = row_count;
+
+    delete from crm.coviewed as c where c.site = $1;
+    insert into crm.coviewed (site, product_id, rank, other_id, score)
+    select $1, r.product_id, r.rank, r.other_id, r.score
+      from crm.published as p join crm.result_coviewed as r on r.run = p.run
+     where p.site = $1 and p.part = 'coviewed';
+    get diagnostics coviewed = row_count;
+
+    return popular + coviewed;
+end
+$_$;
+
+ALTER FUNCTION crm.publish_products(site text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.publish_products(site text) IS 'Part of etl.publish.';
+
+CREATE FUNCTION crm.publish_profiles(site text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET work_mem TO '64MB'
+    SET jit TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site    alias for $1;
+    recs_max  constant int := 8;
+    favourite constant jsonb := crm.recs(p_site, '[]', recs_max);
+    runs      bigint[];
+    written   bigint;
+    removed   bigint;
+begin
+    select array_agg(p.run order by p.run) into runs
+      from crm.published as p where p.site = p_site;
+
+    create temporary table crm_publish on commit drop as
+    select t.customer_id,
+           (t.attributes - 'last_items')
+           || jsonb_strip_nulls(jsonb_build_object('recs',
+                  case when t.attributes ? 'last_items'
+                       then crm.recs(p_site, t.attributes -> 'last_items',
+                                     recs_max)
+                       else favourite end)) as attributes
+      from (select coalesce(f.customer_id, m.customer_id) as customer_id,
+                   coalesce(f.attributes, '{}')
+                   || coalesce(m.attributes, '{}') as attributes
+              from (select r.customer_id, r.attributes
+                      from crm.published as p
+                      join crm.result_profile as r
+                        on r.run = p.run and r.part = p.part
+                     where p.site = p_site and p.part = 'features') as f
+              full join (select r.customer_id, r.attributes
+                           from crm.published as p
+                           join crm.result_profile as r
+                             on r.run = p.run and r.part = p.part
+                          where p.site = p_site and p.part = 'rfm') as m
+                on m.customer_id = f.customer_id) as t
+      join crm.customer as c
+        on c.site = p_site and c.customer_id = t.customer_id;
+
+    insert into crm.profile as p (site, customer_id, attributes, runs)
+    select p_site, t.customer_id, t.attributes, runs
+      from pg_temp.crm_publish as t
+     order by t.customer_id
+    on conflict (site, customer_id) do update
+       set attributes = excluded.attributes, runs = excluded.runs,
+           modified_at = clock_timestamp()
+     where p.attributes is distinct from excluded.attributes;
+    get diagnostics written = row_count;
+
+    delete from crm.profile as p
+     where p.site = p_site
+       and not exists (select from pg_temp.crm_publish as t
+                        where t.customer_id = p.customer_id);
+    get diagnostics removed = row_count;
+    drop table pg_temp.crm_publish;
+
+    return written + removed;
+end
+$_$;
+
+ALTER FUNCTION crm.publish_profiles(site text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.publish_profiles(site text) IS 'Part of etl.publish.';
+
+CREATE FUNCTION crm.recs(site text, last_items jsonb, most integer) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    answer jsonb;
+begin
+    with seen as (
+        select i.product_id, i.n
+          from jsonb_array_elements_text(coalesce($2, '[]'))
+               with ordinality as i (product_id, n)
+    ), found_items as (
+        /* What was viewed last says most about what is wanted now. */
+        select c.other_id as product_id, 1 as step,
+               sum(c.score / s.n) as score
+          from seen as s
+          join crm.coviewed as c
+            on c.site = $1 and c.product_id = s.product_id
+         group by c.other_id
+         union all
+        select p.product_id, 2, p.score
+          from crm.popular as p
+         where p.site = $1
+           and p.rank <= $3 + jsonb_array_length(coalesce($2, '[]'))
+    ), best as (
+        select f.product_id, min(f.step) as step,
+               (array_agg(f.score order by f.step))[1] as score
+          from found_items as f
+         where f.product_id not in (select s.product_id from seen as s)
+         group by f.product_id
+         order by 2, 3 desc, 1
+         limit $3
+    )
+    select jsonb_agg(b.product_id order by b.step, b.score desc,
+                     b.product_id)
+      into answer from best as b;
+
+    return answer;
+end
+$_$;
+
+ALTER FUNCTION crm.recs(site text, last_items jsonb, most integer) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.recs(site text, last_items jsonb, most integer) IS 'Products viewed with the last items, best first, filled up with popular ones.';
+
+CREATE FUNCTION crm.remember() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    old_row jsonb := case when tg_op <> 'INSERT' then to_jsonb(old) end;
+    new_row jsonb := case when tg_op <> 'DELETE' then to_jsonb(new) end;
+    key_row jsonb := coalesce(new_row, old_row);
+    secret  constant text := 'password_hash';
+    key     jsonb := '{}';
+    field   text;
+begin
+    foreach field in array tg_argv loop
+        key := key || jsonb_build_object(field, key_row -> field);
+    end loop;
+
+    if tg_op = 'UPDATE' then
+        select jsonb_object_agg(o.key, o.value),
+               jsonb_object_agg(o.key, new_row -> o.key)
+          into old_row, new_row
+          from jsonb_each(old_row) as o
+         where o.value is distinct from new_row -> o.key
+           and o.key <> 'modified_at';
+        if old_row is null then
+            return null;
+        end if;
+    end if;
+
+    if old_row ? secret then
+        old_row := old_row || jsonb_build_object(secret, '***');
+    end if;
+    if new_row ? secret then
+        new_row := new_row || jsonb_build_object(secret, '***');
+    end if;
+
+    insert into crm.history (table_name, key, op, who, login, old, new)
+    values (tg_table_name, key, lower(tg_op),
+            coalesce(nullif(current_setting('crm.actor', true), ''),
+                     session_user),
+            session_user, old_row, new_row);
+
+    return null;
+end
+$$;
+
+ALTER FUNCTION crm.remember() OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.remember() IS 'Trigger: writes crm.history; its arguments name the key columns.';
+
+CREATE FUNCTION crm.rfm_segment(r integer, f integer) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((r = 5) AND (f >= 4)) THEN 'champions'::text WHEN ((r >= 3) AND (f >= 4)) THEN 'loyal'::text WHEN ((r >= 4) AND (f >= 2)) THEN 'potential_loyal'::text WHEN (r = 5) THEN 'new'::text WHEN (r = 4) THEN 'promising'::text WHEN ((r = 3) AND (f = 3)) THEN 'need_attention'::text WHEN (r = 3) THEN 'about_to_sleep'::text WHEN (f = 5) THEN 'cannot_lose'::text WHEN (f >= 3) THEN 'at_risk'::text WHEN ((r = 1) AND (f = 1)) THEN 'lost'::text ELSE 'hibernating'::text END;
+
+ALTER FUNCTION crm.rfm_segment(r integer, f integer) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.rfm_segment(r integer, f integer) IS 'Name of a recency and frequency score, 1 (worst) to 5; docs/schema.md.';
+
+CREATE FUNCTION crm.run_forget(runs bigint[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    delete from crm.result_profile as r where r.run = any ($1);
+    delete from crm.result_popular as r where r.run = any ($1);
+    delete from crm.result_coviewed as r where r.run = any ($1);
+end
+$_$;
+
+ALTER FUNCTION crm.run_forget(runs bigint[]) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.run_forget(runs bigint[]) IS 'Drops the results of runs.';
+
+CREATE FUNCTION crm.run_note(run bigint, part text, rows_in bigint, rows_out bigint, quality jsonb, summary text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    update crm.run as r
+       set parts = case when $2 = any (r.parts) then r.parts
+                        else r.parts || $2 end,
+           rows_in = $3, rows_out = $4, quality = $5, summary = $6
+     where r.id = $1;
+
+    return $4;
+end
+$_$;
+
+ALTER FUNCTION crm.run_note(run bigint, part text, rows_in bigint, rows_out bigint, quality jsonb, summary text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.run_note(run bigint, part text, rows_in bigint, rows_out bigint, quality jsonb, summary text) IS 'What a task says of its result.';
+
+CREATE FUNCTION crm.run_since(run bigint, as_of timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    days int;
+begin
+    if $2 is null or not isfinite($2) then
+        raise exception 'run % has no moment to look back from', $1
+            using errcode = 'CRM02', hint = 'give as_of a time';
+    end if;
+
+    select (r.params ->> 'days')::int into days
+      from crm.run as r where r.id = $1;
+
+    /* The oldest day that etl.ensure_partitions makes. */
+    return greatest('1990-01-01 00:00:00+00'::timestamptz,
+                    $2 - coalesce(days, 99999) * interval '1 day');
+end
+$_$;
+
+ALTER FUNCTION crm.run_since(run bigint, as_of timestamp with time zone) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.run_since(run bigint, as_of timestamp with time zone) IS 'How far back a run looks: params.days before as_of, default all.';
+
+CREATE FUNCTION crm.run_site(run bigint) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    found_row crm.run;
+begin
+    select * into found_row from crm.run as r where r.id = $1 for update;
+    if found_row.id is null or found_row.state <> 'running' then
+        raise exception 'run % is %', $1,
+                coalesce(found_row.state, 'unknown')
+            using errcode = 'CRM04',
+                  hint = 'only a running run can go on: ask etl.run_begin';
+    end if;
+
+    return found_row.site;
+end
+$_$;
+
+ALTER FUNCTION crm.run_site(run bigint) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.run_site(run bigint) IS 'Locks a running run and gives its site; refuses any other run.';
+
+CREATE FUNCTION crm.site_changed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform crm.campaign_bump(new.key);
+    return null;
+end
+$$;
+
+ALTER FUNCTION crm.site_changed() OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.site_changed() IS 'Trigger: another number of reviews makes other campaigns live.';
+
+CREATE FUNCTION crm.site_check(site text) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    if not exists (select from crm.site as s where s.key = $1) then
+        raise exception 'site "%" is unknown', $1
+            using errcode = 'CRM01',
+                  hint = 'make it first: select etl.site_set(''KEY'')';
+    end if;
+end
+$_$;
+
+ALTER FUNCTION crm.site_check(site text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.site_check(site text) IS 'Refuses a site that is not in crm.site.';
+
+CREATE FUNCTION crm.staging_check(name text) RETURNS regclass
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    staging regclass := to_regclass('pg_temp.' || quote_ident($1));
+begin
+    if staging is null then
+        raise exception 'there is no staging table pg_temp.%', $1
+            using errcode = 'CRM07', hint = 'create and fill it first';
+    end if;
+    if exists (select from pg_class as c
+                where c.oid = staging
+                  and (c.relkind <> 'r' or c.relrowsecurity or c.relhasrules
+                       or c.relhassubclass))
+       or exists (select from pg_attribute as a
+                    join pg_type as t on t.oid = a.atttypid
+                   where a.attrelid = staging and a.attnum > 0
+                     and not a.attisdropped
+                     and t.typnamespace <> 'pg_catalog'::regnamespace)
+    then
+        raise exception 'pg_temp.% is not a plain table of plain types', $1
+            using errcode = 'CRM07',
+                  hint = 'no views, rules, policies, children or own types';
+    end if;
+
+    return staging;
+end
+$_$;
+
+ALTER FUNCTION crm.staging_check(name text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.staging_check(name text) IS 'Refuses a staging table that is missing or could carry code.';
+
+CREATE FUNCTION crm.touch() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    /* Not now(): two changes in one transaction are two changes. */
+    new.modified_at := clock_timestamp();
+    return new;
+end
+$$;
+
+ALTER FUNCTION crm.touch() OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.touch() IS 'Trigger: sets modified_at.';
+
+CREATE FUNCTION crm.us_time(us jsonb) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((jsonb_typeof(us) = 'number'::text) AND (((us)::numeric >= ('631152000000000'::bigint)::numeric) AND ((us)::numeric <= ('4102444800000000'::bigint)::numeric))) THEN ('1970-01-01 00:00:00+00'::timestamp with time zone + (((us)::numeric)::double precision * '00:00:00.000001'::interval)) ELSE NULL::timestamp with time zone END;
+
+ALTER FUNCTION crm.us_time(us jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.us_time(us jsonb) IS 'Microseconds since 1970 as time; null outside 1990 to 2099.';
+
+CREATE FUNCTION crm.uuid_ok(id text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'::text);
+
+ALTER FUNCTION crm.uuid_ok(id text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.uuid_ok(id text) IS 'True for the text of a UUID.';
+
+CREATE FUNCTION edge.campaign_set(site text) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site alias for $1;
+begin
+    return jsonb_build_object(
+        'site', p_site,
+        'version', coalesce((select v.version from crm.campaign_version as v
+                              where v.site = p_site), 0),
+        'campaigns', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                       'key', c.key,
+                       'slot', c.slot,
+                       'priority', c.priority,
+                       'start', extract(epoch from c.starts_at)::bigint,
+                       'end', extract(epoch from c.ends_at)::bigint,
+                       'when', c.condition,
+                       'variants', c.variants) order by c.key collate "C")
+              from crm.campaign as c join crm.site as s on s.key = c.site
+             where c.site = p_site
+               and c.state = 'live'
+               and c.dropped_at is null
+               and (c.first_review_by is not null)::int
+                   + (c.second_review_by is not null)::int
+                   >= s.reviews_needed), '[]'))::text;
+end
+$_$;
+
+ALTER FUNCTION edge.campaign_set(site text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION edge.campaign_set(site text) IS 'The site''s campaigns that are live and reviewed, as docs/campaigns.md has it.';
+
+CREATE FUNCTION edge.visitor(site text, vid uuid, uid text) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site    alias for $1;
+    p_vid     alias for $2;
+    p_uid     alias for $3;
+    size_max  constant int := 1200;  /* bytes of a cell of the visitor zone */
+    customer  text := nullif(p_uid, '');
+    found_row record;
+    answer    jsonb;
+begin
+    if customer is null then
+        select i.customer_id into customer
+          from crm.identity as i
+         where i.site = p_site and i.vid = p_vid;
+    end if;
+
+    select c.customer_id, c.tier, c.country, p.attributes
+      into found_row
+      from crm.customer as c
+      left join crm.profile as p
+        on p.site = c.site and p.customer_id = c.customer_id
+     where c.site = p_site and c.customer_id = customer;
+    if not found then
+        return '{}';
+    end if;
+
+    answer := coalesce(found_row.attributes, '{}')
+              || jsonb_strip_nulls(jsonb_build_object(
+                     'id', found_row.customer_id,
+                     'tier', found_row.tier,
+                     'country', found_row.country));
+    /* Long ids in many recs: the rest of the profile matters more. */
+    if octet_length(answer::text) > size_max then
+        answer := answer - 'recs' - 'categories';
+    end if;
+
+    return jsonb_build_object('customer', answer)::text;
+end
+$_$;
+
+ALTER FUNCTION edge.visitor(site text, vid uuid, uid text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION edge.visitor(site text, vid uuid, uid text) IS 'Attributes of the customer uid, or of the one the visitor is identified as.';
+
+CREATE FUNCTION etl.absorb(batch jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    orders jsonb := crm.list_of_objects(batch -> 'orders');
+begin
+    perform crm.absorb_visitors(crm.list_of_objects(batch -> 'visitors'));
+    perform crm.absorb_identities(
+                crm.list_of_objects(batch -> 'identities'));
+    if orders <> '[]' then
+        perform crm.absorb_orders(orders);
+    end if;
+end
+$$;
+
+ALTER FUNCTION etl.absorb(batch jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.absorb(batch jsonb) IS 'Visitors, identities and orders that events of the same transaction tell.';
+
+CREATE FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_producer alias for $1;
+    p_last_seq alias for $2;
+    p_events   alias for $3;
+    p_gap      alias for $4;
+    position   bigint;
+begin
+    if p_last_seq is null or p_events is null or p_gap is null
+       or p_last_seq < 0 or p_events < 0 or p_gap < 0
+       or not coalesce(crm.name_ok(p_producer), false)
+    then
+        raise exception 'producer "%" cannot advance to % by % events, gap %',
+                p_producer, p_last_seq, p_events, p_gap
+            using errcode = 'CRM02',
+                  hint = 'counts are not negative; a producer is 16 hex digits';
+    end if;
+
+    insert into crm.producer (producer) values (p_producer)
+    on conflict do nothing;
+    select p.last_seq into position
+      from crm.producer as p
+     where p.producer = p_producer
+       for no key update;
+
+    /* Another importer committed these events: ours must not count twice. */
+    if p_last_seq < position or (p_last_seq = position and p_events > 0) then
+        raise exception 'producer "%" cannot go back from % to %',
+                p_producer, position, p_last_seq
+            using errcode = 'CRM05',
+                  hint = 'roll back and ask etl.position again';
+    end if;
+
+    update crm.producer as p
+       set last_seq = p_last_seq,
+           events = p.events + p_events,
+           gap = p.gap + p_gap,
+           modified_at = clock_timestamp()
+     where p.producer = p_producer;
+end
+$_$;
+
+ALTER FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint) IS 'Moves a producer forward, in the transaction of its events; never back.';
+
+CREATE FUNCTION etl.campaign_apply(site text, doc jsonb, reviewer text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site     alias for $1;
+    p_reviewer constant text := nullif($3, '');
+    campaigns_max constant int := 10000;
+    wanted     crm.campaign;
+    current    crm.campaign;
+begin
+    perform crm.site_check(p_site);
+    if not crm.id_ok(p_reviewer) then
+        raise exception 'reviewer is no name of 1 to 64 bytes'
+            using errcode = 'CRM02', hint = 'give the name of a person';
+    end if;
+    perform crm.campaign_check(doc);
+    perform set_config('crm.actor', coalesce(p_reviewer, ''), true);
+
+    wanted.key := doc ->> 'key';
+    wanted.name := coalesce(doc ->> 'name', '');
+    wanted.slot := doc ->> 'slot';
+    wanted.state := doc ->> 'state';
+    wanted.priority := coalesce((doc -> 'priority')::numeric::int, 0);
+    wanted.starts_at := crm.campaign_time(doc, 'start');
+    wanted.ends_at := crm.campaign_time(doc, 'end');
+    wanted.condition := coalesce(doc -> 'when', '{}');
+    wanted.variants := doc -> 'variants';
+    wanted.remark := doc ->> 'remark';
+
+    /* One at a time per site: two people may apply the same folder at once. */
+    perform from crm.site as s where s.key = p_site for no key update;
+    select * into current
+      from crm.campaign as c
+     where c.site = p_site and c.key = wanted.key;
+
+    if not found then
+        if (select count(*) from crm.campaign as c where c.site = p_site)
+           >= campaigns_max
+        then
+            raise exception 'site "%" has % campaigns already', p_site,
+                    campaigns_max
+                using errcode = 'CRM02', hint = 'delete old ones';
+        end if;
+        insert into crm.campaign (site, key, name, slot, state, priority,
+            starts_at, ends_at, condition, variants, remark,
+            first_review_by, first_review_at)
+        values (p_site, wanted.key, wanted.name, wanted.slot, wanted.state,
+            wanted.priority, wanted.starts_at, wanted.ends_at,
+            wanted.condition, wanted.variants, wanted.remark, p_reviewer,
+            case when p_reviewer is not null then now() end);
+        return 'created';
+    end if;
+
+    if (current.name, current.slot, current.state, current.priority,
+        current.starts_at, current.ends_at, current.condition,
+        current.variants, current.remark, current.dropped_at)
+       is distinct from
+       (wanted.name, wanted.slot, wanted.state, wanted.priority,
+        wanted.starts_at, wanted.ends_at, wanted.condition,
+        wanted.variants, wanted.remark, null::timestamptz)
+    then
+        update crm.campaign as c
+           set name = wanted.name, slot = wanted.slot, state = wanted.state,
+               priority = wanted.priority, starts_at = wanted.starts_at,
+               ends_at = wanted.ends_at, condition = wanted.condition,
+               variants = wanted.variants, remark = wanted.remark,
+               dropped_at = null,
+               first_review_by = p_reviewer,
+               first_review_at = case when p_reviewer is not null
+                                      then now() end,
+               second_review_by = null, second_review_at = null
+         where c.site = p_site and c.key = wanted.key;
+        return 'changed';
+    end if;
+
+    if p_reviewer is not null
+       and p_reviewer is distinct from current.first_review_by
+       and current.second_review_by is null
+    then
+        perform crm.campaign_review(p_site, wanted.key, p_reviewer);
+    end if;
+
+    return 'same';
+end
+$_$;
+
+ALTER FUNCTION etl.campaign_apply(site text, doc jsonb, reviewer text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.campaign_apply(site text, doc jsonb, reviewer text) IS 'Takes a campaign''s document in; the reviewer, if any, stands for it.';
+
+CREATE FUNCTION etl.campaign_drop(site text, key text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    perform crm.site_check($1);
+    update crm.campaign as c
+       set state = 'ended', dropped_at = now()
+     where c.site = $1 and c.key = $2 and c.dropped_at is null;
+
+    return found;
+end
+$_$;
+
+ALTER FUNCTION etl.campaign_drop(site text, key text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.campaign_drop(site text, key text) IS 'Ends a campaign whose file is gone; false when there was none to end.';
+
+CREATE FUNCTION etl.campaign_export(site text) RETURNS SETOF jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    form constant text := 'YYYY-MM-DD"T"HH24:MI:SS"Z"';
+begin
+    perform crm.site_check($1);
+    return query
+        select jsonb_build_object(
+                   'key', c.key,
+                   'name', c.name,
+                   'slot', c.slot,
+                   'state', c.state,
+                   'priority', c.priority,
+                   'start', to_char(c.starts_at at time zone 'UTC', form),
+                   'end', to_char(c.ends_at at time zone 'UTC', form),
+                   'when', c.condition,
+                   'variants', c.variants)
+               || case when c.remark is null then '{}'
+                       else jsonb_build_object('remark', c.remark) end
+          from crm.campaign as c
+         where c.site = $1 and c.dropped_at is null
+         order by c.key collate "C";
+end
+$_$;
+
+ALTER FUNCTION etl.campaign_export(site text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.campaign_export(site text) IS 'The documents of a site''s campaigns, in key order, without dropped ones.';
+
+CREATE FUNCTION etl.drop_partitions(before date) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '10s'
+    AS $_$
+declare
+    partition name;
+    dropped   int := 0;
+begin
+    if before is null or before > current_date then
+        raise exception 'day % is not in the past', before
+            using errcode = 'CRM02',
+                  hint = 'whole days older than the given one are dropped';
+    end if;
+
+    perform pg_advisory_xact_lock(hashtextextended('crm.event', 0));
+
+    for partition in
+        select c.relname
+          from pg_inherits as i join pg_class as c on c.oid = i.inhrelid
+         where i.inhparent = 'crm.event'::regclass
+           and c.relname ~ '^event_[0-9]{8}$'
+           and c.relname < crm.event_day(before)
+         order by c.relname
+    loop
+        execute format('drop table crm.%I', partition);
+        dropped := dropped + 1;
+    end loop;
+
+    return dropped;
+end
+$_$;
+
+ALTER FUNCTION etl.drop_partitions(before date) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.drop_partitions(before date) IS 'Retention: drops the days of crm.event before the given one.';
+
+CREATE FUNCTION etl.ensure_partitions(first date, last date) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET lock_timeout TO '10s'
+    AS $$
+declare
+    locks_per_day constant int := 8;
+    days_max      constant int := 3700;
+    missing       date[];
+    fits          int;
+    day           date;
+begin
+    if first is null or last is null or first > last then
+        raise exception 'days % to % are no range', first, last
+            using errcode = 'CRM02', hint = 'give the first day first';
+    end if;
+    if first < date '1990-01-01' or last > current_date + 40 then
+        raise exception 'day % is out of range',
+                case when first < date '1990-01-01' then first else last end
+            using errcode = 'CRM02',
+                  detail = format('days from 1990-01-01 to %s are allowed',
+                                  current_date + 40),
+                  hint = 'check the clock and the time column of the input';
+    end if;
+    if last - first >= days_max then
+        raise exception '% days at once are too many', last - first + 1
+            using errcode = 'CRM02',
+                  hint = format('ask for at most %s', days_max);
+    end if;
+
+    /* Without a lock first: mostly there is nothing to do. */
+    select array_agg(d::date order by d) into missing
+      from generate_series(first, last, interval '1 day') as d
+     where to_regclass('crm.' || crm.event_day(d::date)) is null;
+    if missing is null then
+        return 0;
+    end if;
+
+    fits := current_setting('max_locks_per_transaction')::int
+            * current_setting('max_connections')::int / locks_per_day;
+    if cardinality(missing) > fits then
+        raise exception '% new days do not fit into one transaction',
+                cardinality(missing)
+            using errcode = 'CRM02',
+                  hint = format('ask for at most %s days, or raise '
+                                'max_locks_per_transaction', fits);
+    end if;
+
+    perform pg_advisory_xact_lock(hashtextextended('crm.event', 0));
+
+    /*
+     * Another session may have made some while this one waited.  pg_class is
+     * read with a new snapshot; to_regclass could answer from a stale cache.
+     */
+    fits := 0;
+    for day in
+        select m.d
+          from unnest(missing) as m (d)
+         where not exists (select from pg_class as c
+                            where c.relnamespace = 'crm'::regnamespace
+                              and c.relname = crm.event_day(m.d))
+         order by m.d
+    loop
+        execute format('create table crm.%I (like crm.event
+                            including defaults including constraints
+                            including storage)', crm.event_day(day));
+        execute format('alter table crm.event attach partition crm.%I
+                            for values from (%L) to (%L)',
+                       crm.event_day(day), day::timestamptz,
+                       (day + 1)::timestamptz);
+        fits := fits + 1;
+    end loop;
+
+    return fits;
+end
+$$;
+
+ALTER FUNCTION etl.ensure_partitions(first date, last date) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.ensure_partitions(first date, last date) IS 'Makes the missing days of crm.event; returns how many it made.';
+
+CREATE FUNCTION etl.load_begin(site text, kind text, file text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    batch bigint;
+begin
+    perform crm.site_check($1);
+    if $2 is null or $2 not in ('customers', 'products', 'orders', 'clicks')
+    then
+        raise exception 'files of kind "%" cannot be loaded', $2
+            using errcode = 'CRM02',
+                  hint = 'kinds are customers, products, orders and clicks';
+    end if;
+
+    insert into crm.load_batch (site, kind, file)
+    values ($1, $2, left(coalesce($3, '-'), 1000))
+    returning id into batch;
+
+    return batch;
+end
+$_$;
+
+ALTER FUNCTION etl.load_begin(site text, kind text, file text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.load_begin(site text, kind text, file text) IS 'A file begins to be loaded.';
+
+CREATE FUNCTION etl.load_customers(batch bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if to_regclass('pg_temp.load_customers') is not null then
+        grant select on pg_temp.load_customers to crm_owner;
+    end if;
+    return crm.load_customers_apply(batch);
+end
+$$;
+
+ALTER FUNCTION etl.load_customers(batch bigint) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.load_customers(batch bigint) IS 'Upserts customers from pg_temp.load_customers; returns the rows kept.';
+
+CREATE FUNCTION etl.load_end(batch bigint, rows_in bigint, kept bigint, rejected bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    perform crm.batch_site($1, null);
+    if $2 is null or $3 is null or $4 is null or $3 < 0 or $4 < 0
+       or $2 <> $3 + $4
+    then
+        raise exception 'batch %: % rows in are not % kept + % rejected',
+                $1, $2, $3, $4
+            using errcode = 'CRM06', hint = 'every row is kept or rejected';
+    end if;
+
+    update crm.load_batch
+       set state = 'done', rows_in = $2, kept = $3, rejected = $4,
+           ended_at = clock_timestamp()
+     where id = $1;
+end
+$_$;
+
+ALTER FUNCTION etl.load_end(batch bigint, rows_in bigint, kept bigint, rejected bigint) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.load_end(batch bigint, rows_in bigint, kept bigint, rejected bigint) IS 'A file is loaded; its counts must add up.';
+
+CREATE FUNCTION etl.load_orders(batch bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if to_regclass('pg_temp.load_orders') is not null then
+        grant select on pg_temp.load_orders to crm_owner;
+    end if;
+    return crm.load_orders_apply(batch);
+end
+$$;
+
+ALTER FUNCTION etl.load_orders(batch bigint) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.load_orders(batch bigint) IS 'Upserts orders and lines from pg_temp.load_orders; returns the rows kept.';
+
+CREATE FUNCTION etl.load_products(batch bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if to_regclass('pg_temp.load_products') is not null then
+        grant select on pg_temp.load_products to crm_owner;
+    end if;
+    return crm.load_products_apply(batch);
+end
+$$;
+
+ALTER FUNCTION etl.load_products(batch bigint) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.load_products(batch bigint) IS 'Upserts products from pg_temp.load_products; returns the rows kept.';
+
+CREATE FUNCTION etl.mine_coviewed(run bigint, as_of timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET work_mem TO '64MB'
+    SET jit TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site     constant text := crm.run_site($1);
+    p_since    constant timestamptz := crm.run_since($1, $2);
+    items_max  constant int := 50;  /* pairs grow with the square */
+    others_max constant int := 20;
+    pairs_min  constant int := 2;   /* once is chance */
+    nviews     bigint;
+    nrows      bigint;
+begin
+    delete from crm.result_coviewed where run = $1;
+
+    with viewed as materialized (
+        select v.sid, v.product_id
+          from (select e.sid, e.props ->> 'product_id' as product_id,
+                       row_number() over (
+                           partition by e.sid
+                           order by max(e.rts) desc,
+                                    e.props ->> 'product_id') as n
+                  from crm.event as e
+                 where e.site = p_site and e.name = 'Product Viewed'
+                   and e.sid is not null
+                   and e.rts <= $2 and e.rts >= p_since
+                   and crm.id_ok(e.props ->> 'product_id')
+                 group by e.sid, e.props ->> 'product_id') as v
+         where v.n <= items_max
+    ), products as materialized (
+        select v.product_id, count(*) as n,
+               row_number() over (order by v.product_id)::int as id
+          from viewed as v group by v.product_id
+    ), sessions as materialized (
+        /* Numbers: the pairs are many, and texts are slow to compare. */
+        select v.sid, p.id
+          from viewed as v join products as p on p.product_id = v.product_id
+    ), pairs as (
+        select a.id as one, b.id as other, count(*) as n
+          from sessions as a join sessions as b on b.sid = a.sid
+         where a.id < b.id
+         group by a.id, b.id
+        having count(*) >= pairs_min
+    ), ranked as (
+        select t.*, row_number() over (
+                        partition by t.product_id
+                        order by t.score desc, t.other_id) as rank
+          from (select p.product_id, q.product_id as other_id,
+                       m.n / sqrt(p.n::float8 * q.n) as score
+                  from (select one, other, n from pairs
+                         union all
+                        select other, one, n from pairs) as m
+                  join products as p on p.id = m.one
+                  join products as q on q.id = m.other) as t
+    ), written as (
+        insert into crm.result_coviewed (run, product_id, rank, other_id,
+                                         score)
+        select $1, r.product_id, r.rank, r.other_id, r.score
+          from ranked as r
+         where r.rank <= others_max
+        returning 1
+    )
+    select (select count(*) from viewed), count(*) into nviews, nrows
+      from written;
+
+    return crm.run_note($1, 'coviewed', nviews, nrows, null,
+        format('%s pairs from %s products viewed in sessions', nrows,
+               nviews));
+end
+$_$;
+
+ALTER FUNCTION etl.mine_coviewed(run bigint, as_of timestamp with time zone) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.mine_coviewed(run bigint, as_of timestamp with time zone) IS 'Per product the 20 most viewed in the same sessions, by cosine.';
+
+CREATE FUNCTION etl.mine_features(run bigint, as_of timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET work_mem TO '64MB'
+    SET jit TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site  constant text := crm.run_site($1);
+    p_since constant timestamptz := crm.run_since($1, $2);
+    nviews  bigint;
+    nrows   bigint;
+    buyers  bigint;
+begin
+    delete from crm.result_profile where run = $1 and part = 'features';
+
+    with orders as (
+        select f.customer_id, count(*) as orders, sum(f.amount) as revenue,
+               min(f.ordered_at) as first, max(f.ordered_at) as last
+          from crm.order_fact as f
+         where f.site = p_site and f.customer_id is not null
+           and f.ordered_at <= $2 and f.ordered_at >= p_since
+           and f.amount > 0
+         group by f.customer_id
+    ), viewed as materialized (
+        /* The event's own uid first: people share browsers. */
+        select coalesce(e.uid, i.customer_id) as customer_id,
+               e.props ->> 'product_id' as product_id,
+               left(e.props ->> 'category', 64) as category, e.rts
+          from crm.event as e
+          left join crm.identity as i
+            on i.site = e.site and i.vid = e.vid
+         where e.site = p_site and e.name = 'Product Viewed'
+           and e.rts <= $2 and e.rts >= p_since
+           and coalesce(e.uid, i.customer_id) is not null
+    ), views as (
+        select v.customer_id, count(*) as views
+          from viewed as v group by v.customer_id
+    ), items as (
+        select t.customer_id,
+               jsonb_agg(t.product_id order by t.n) as last_items
+          from (select v.customer_id, v.product_id,
+                       row_number() over (
+                           partition by v.customer_id
+                           order by max(v.rts) desc, v.product_id) as n
+                  from viewed as v
+                 where crm.id_ok(v.product_id)
+                 group by v.customer_id, v.product_id) as t
+         where t.n <= 8
+         group by t.customer_id
+    ), categories as (
+        select t.customer_id,
+               jsonb_agg(t.category order by t.n) as categories
+          from (select v.customer_id, v.category,
+                       row_number() over (
+                           partition by v.customer_id
+                           order by count(*) desc, v.category) as n
+                  from viewed as v
+                 where crm.id_ok(v.category)
+                 group by v.customer_id, v.category) as t
+         where t.n <= 3
+         group by t.customer_id
+    ), written as (
+        insert into crm.result_profile (run, part, customer_id, attributes)
+        select $1, 'features', c.customer_id,
+               jsonb_strip_nulls(jsonb_build_object(
+                   'orders', coalesce(o.orders, 0),
+                   'revenue', round(coalesce(o.revenue, 0), 2),
+                   'first_order', o.first::date,
+                   'last_order', o.last::date,
+                   'recency_days',
+                       floor(extract(epoch from $2 - o.last) / 86400)::int,
+                   'views', coalesce(v.views, 0),
+                   'categories', g.categories,
+                   'last_items', t.last_items))
+          from orders as o
+          full join views as v on v.customer_id = o.customer_id
+          join crm.customer as c
+            on c.site = p_site
+           and c.customer_id = coalesce(o.customer_id, v.customer_id)
+          left join items as t on t.customer_id = c.customer_id
+          left join categories as g on g.customer_id = c.customer_id
+        returning (attributes ->> 'orders')::bigint as orders
+    )
+    select (select count(*) from viewed), count(*),
+           count(*) filter (where w.orders > 0)
+      into nviews, nrows, buyers
+      from written as w;
+
+    return crm.run_note($1, 'features', nviews, nrows,
+        jsonb_build_object('customers', nrows, 'buyers', buyers),
+        format('%s customers, %s of them bought; %s views', nrows, buyers,
+               nviews));
+end
+$_$;
+
+ALTER FUNCTION etl.mine_features(run bigint, as_of timestamp with time zone) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.mine_features(run bigint, as_of timestamp with time zone) IS 'Per customer: orders, revenue, recency, views, categories, last items viewed.';
+
+CREATE FUNCTION etl.mine_popular(run bigint, as_of timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET work_mem TO '64MB'
+    SET jit TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site       constant text := crm.run_site($1);
+    p_since      constant timestamptz := crm.run_since($1, $2);
+    half_life_s  constant float8 := 14 * 86400;
+    order_weight constant float8 := 5;  /* an order tells more than a view */
+    products_max constant int := 100;
+    nfacts       bigint;
+    nrows        bigint;
+begin
+    delete from crm.result_popular where run = $1;
+
+    /* Without days a fact of 1990 weighs 2^-1000: small, but no underflow. */
+    with facts as materialized (
+        select e.props ->> 'product_id' as product_id, e.rts as at,
+               1::float8 as weight
+          from crm.event as e
+         where e.site = p_site and e.name = 'Product Viewed'
+           and e.rts <= $2 and e.rts >= p_since
+        union all
+        select l.product_id, o.ordered_at, order_weight
+          from crm."order" as o
+          join crm.order_line as l
+            on l.site = o.site and l.order_id = o.order_id
+         where o.site = p_site and l.quantity > 0
+           and o.ordered_at <= $2 and o.ordered_at >= p_since
+    ), scores as (
+        select f.product_id,
+               sum(f.weight * power(0.5::float8,
+                   extract(epoch from $2 - f.at)::float8 / half_life_s))
+                   as score
+          from facts as f
+         where crm.id_ok(f.product_id)
+         group by f.product_id
+    ), written as (
+        insert into crm.result_popular (run, rank, product_id, score)
+        select $1, t.n, t.product_id, t.score / t.best
+          from (select s.product_id, s.score, max(s.score) over () as best,
+                       row_number() over (order by s.score desc,
+                                          s.product_id) as n
+                  from scores as s) as t
+         where t.n <= products_max
+        returning 1
+    )
+    select (select count(*) from facts), count(*) into nfacts, nrows
+      from written;
+
+    return crm.run_note($1, 'popular', nfacts, nrows, null,
+        format('%s products from %s views and order lines', nrows, nfacts));
+end
+$_$;
+
+ALTER FUNCTION etl.mine_popular(run bigint, as_of timestamp with time zone) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.mine_popular(run bigint, as_of timestamp with time zone) IS 'The 100 most popular products: views and orders, halved every 14 days.';
+
+CREATE FUNCTION etl.mine_rfm(run bigint, as_of timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET work_mem TO '64MB'
+    SET jit TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site  constant text := crm.run_site($1);
+    p_since constant timestamptz := crm.run_since($1, $2);
+    norders bigint;
+    nrows   bigint;
+    counts  jsonb;
+begin
+    delete from crm.result_profile where run = $1 and part = 'rfm';
+
+    with facts as (
+        select f.customer_id, count(*) as frequency,
+               sum(f.amount) as monetary,
+               floor(extract(epoch from $2 - max(f.ordered_at))
+                     / 86400)::int as recency
+          from crm.order_fact as f
+         where f.site = p_site and f.customer_id is not null
+           and f.ordered_at <= $2 and f.ordered_at >= p_since
+           and f.amount > 0
+         group by f.customer_id
+    ), shares as (
+        /*
+         * The share of customers that are worse, plus half of those that are
+         * equal: equal values get equal scores, and a lone customer is
+         * neither the best nor the worst.
+         */
+        select f.*,
+               (cume_dist() over r
+                + (rank() over r - 1.0) / count(*) over ()) / 2 as r_share,
+               (cume_dist() over q
+                + (rank() over q - 1.0) / count(*) over ()) / 2 as f_share,
+               (cume_dist() over m
+                + (rank() over m - 1.0) / count(*) over ()) / 2 as m_share
+          from facts as f
+        window r as (order by f.recency desc),
+               q as (order by f.frequency),
+               m as (order by f.monetary)
+    ), scores as (
+        select s.customer_id, s.recency, s.frequency, s.monetary,
+               least(5, 1 + floor(s.r_share * 5))::int as r,
+               least(5, 1 + floor(s.f_share * 5))::int as f,
+               least(5, 1 + floor(s.m_share * 5))::int as m
+          from shares as s
+    )
+    insert into crm.result_profile (run, part, customer_id, attributes)
+    select $1, 'rfm', s.customer_id,
+           jsonb_build_object('rfm', jsonb_build_object(
+               'recency', s.recency,
+               'frequency', s.frequency,
+               'monetary', round(s.monetary, 2),
+               'score', format('%s%s%s', s.r, s.f, s.m),
+               'segment', crm.rfm_segment(s.r, s.f)))
+      from scores as s;
+
+    select coalesce(sum((p.attributes #>> '{rfm,frequency}')::bigint), 0),
+           count(*)
+      into norders, nrows
+      from crm.result_profile as p
+     where p.run = $1 and p.part = 'rfm';
+    select coalesce(jsonb_object_agg(t.segment, t.n), '{}') into counts
+      from (select p.attributes #>> '{rfm,segment}' as segment,
+                   count(*) as n
+              from crm.result_profile as p
+             where p.run = $1 and p.part = 'rfm'
+             group by 1) as t;
+
+    return crm.run_note($1, 'rfm', norders, nrows,
+        jsonb_build_object('segments', counts),
+        format('%s customers in %s segments from %s orders', nrows,
+               (select count(*) from jsonb_object_keys(counts)), norders));
+end
+$_$;
+
+ALTER FUNCTION etl.mine_rfm(run bigint, as_of timestamp with time zone) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.mine_rfm(run bigint, as_of timestamp with time zone) IS 'Recency, frequency, monetary value: quintile scores and a segment each.';
+
+CREATE FUNCTION etl."position"(producer text) RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    p_producer alias for $1;
+begin
+    return coalesce((select p.last_seq from crm.producer as p
+                      where p.producer = p_producer), 0);
+end
+$_$;
+
+ALTER FUNCTION etl."position"(producer text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl."position"(producer text) IS 'Last sequence of the producer that is committed; 0 for a new one.';
+
+CREATE FUNCTION etl.publish(site text, runs bigint[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site   alias for $1;
+    p_runs   alias for $2;
+    runs_max constant int := 5;  /* per task, whose results are kept */
+    changed  bigint := 0;
+begin
+    perform pg_advisory_xact_lock(
+                hashtextextended('crm.publish ' || p_site, 0));
+    perform crm.publish_check(p_site, p_runs);
+
+    insert into crm.published (site, part, run)
+    select p_site, t.part, max(r.id)
+      from crm.run as r cross join lateral unnest(r.parts) as t (part)
+     where r.id = any (p_runs)
+     group by t.part
+    on conflict (site, part) do update
+       set run = excluded.run, published_at = now();
+
+    update crm.run as r
+       set state = 'published'
+     where r.id = any (p_runs) and r.state <> 'published';
+
+    if exists (select from crm.run as r
+                where r.id = any (p_runs)
+                  and r.parts && array['popular', 'coviewed'])
+    then
+        changed := crm.publish_products(p_site);
+    end if;
+    changed := changed + crm.publish_profiles(p_site);
+
+    perform crm.run_forget(array(
+        select t.id
+          from (select r.id, row_number() over (
+                           partition by r.task order by r.id desc) as n
+                  from crm.run as r
+                 where r.site = p_site
+                   and r.state in ('done', 'published')) as t
+         where t.n > runs_max
+           and t.id not in (select p.run from crm.published as p)));
+
+    perform pg_notify('crm_profiles', p_site);
+
+    return changed;
+end
+$_$;
+
+ALTER FUNCTION etl.publish(site text, runs bigint[]) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.publish(site text, runs bigint[]) IS 'Makes runs the ones in force; returns the rows it changed.';
+
+CREATE FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    insert into crm.reject (source, line, reason, raw, batch)
+    values (left(coalesce($1, 'unknown'), 500), $2,
+            left(coalesce($3, 'no reason given'), 1000), left($4, 4096), $5);
+end
+$_$;
+
+ALTER FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint) IS 'Keeps input that was refused; batch may be null.';
+
+CREATE FUNCTION etl.run_begin(site text, task text, params jsonb, seed bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    run bigint;
+begin
+    perform crm.site_check($1);
+    if not coalesce(crm.name_ok($2), false)
+       or jsonb_typeof(coalesce($3, '{}')) <> 'object'
+       or not coalesce($3 ->> 'days', '1') ~ '^[1-9][0-9]{0,4}$'
+    then
+        raise exception 'task "%" cannot run with these parameters', $2
+            using errcode = 'CRM02',
+                  hint = 'parameters are an object; days, if given, is a '
+                         'whole number from 1 to 99999';
+    end if;
+
+    insert into crm.run (site, task, params, seed)
+    values ($1, $2, coalesce($3, '{}'), $4)
+    returning id into run;
+
+    return run;
+end
+$_$;
+
+ALTER FUNCTION etl.run_begin(site text, task text, params jsonb, seed bigint) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.run_begin(site text, task text, params jsonb, seed bigint) IS 'A mining task begins.';
+
+CREATE FUNCTION etl.run_end(run bigint, rows_in bigint, rows_out bigint, quality jsonb, summary text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    perform crm.run_site($1);
+    if $2 < 0 or $3 < 0 then
+        raise exception 'run % cannot have % rows in, % rows out', $1, $2, $3
+            using errcode = 'CRM02', hint = 'counts are not negative';
+    end if;
+
+    /* What the task said of itself stays where the caller says nothing. */
+    update crm.run
+       set state = 'done',
+           rows_in = coalesce($2, rows_in),
+           rows_out = coalesce($3, rows_out),
+           quality = coalesce($4, quality),
+           summary = coalesce($5, summary),
+           ended_at = clock_timestamp()
+     where id = $1;
+end
+$_$;
+
+ALTER FUNCTION etl.run_end(run bigint, rows_in bigint, rows_out bigint, quality jsonb, summary text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.run_end(run bigint, rows_in bigint, rows_out bigint, quality jsonb, summary text) IS 'A run is done; null keeps what is known.';
+
+CREATE FUNCTION etl.run_fail(run bigint, reason text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    perform crm.run_site($1);
+    perform crm.run_forget(array[$1]);
+    update crm.run
+       set state = 'failed', parts = '{}',
+           summary = left(coalesce($2, 'no reason given'), 2000),
+           ended_at = clock_timestamp()
+     where id = $1;
+end
+$_$;
+
+ALTER FUNCTION etl.run_fail(run bigint, reason text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.run_fail(run bigint, reason text) IS 'A run failed; its results are dropped, the reason is kept.';
+
+CREATE FUNCTION etl.site_set(key text, name text DEFAULT NULL::text, currency text DEFAULT NULL::text, reviews_needed integer DEFAULT NULL::integer, retention_days integer DEFAULT NULL::integer) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    if not coalesce(crm.id_ok($1), false) then
+        raise exception 'site "%" is no id of 1 to 64 bytes', $1
+            using errcode = 'CRM01', hint = 'use the value of crm_site';
+    end if;
+    if $3 !~ '^[A-Z]{3}$' or $4 not between 0 and 2
+       or $5 not between 1 and 36500 or octet_length($2) > 200
+    then
+        raise exception 'a setting of site "%" is out of range', $1
+            using errcode = 'CRM02',
+                  hint = 'currency is ISO 4217, reviews 0 to 2, '
+                         'retention 1 to 36500 days, name up to 200 bytes';
+    end if;
+
+    insert into crm.site as s (key, name, currency, reviews_needed,
+                               retention_days)
+    values ($1, coalesce($2, $1), coalesce($3, 'EUR'), coalesce($4, 2), $5)
+    on conflict (key) do update
+       set name = coalesce($2, s.name),
+           currency = coalesce($3, s.currency),
+           reviews_needed = coalesce($4, s.reviews_needed),
+           retention_days = coalesce($5, s.retention_days);
+end
+$_$;
+
+ALTER FUNCTION etl.site_set(key text, name text, currency text, reviews_needed integer, retention_days integer) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.site_set(key text, name text, currency text, reviews_needed integer, retention_days integer) IS 'Makes a site, or changes the settings that are not null.';
+
+CREATE FUNCTION etl.user_set(name text, password text, role text, site text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    hash text;
+    home name;
+begin
+    if not coalesce(crm.id_ok($1), false)
+       or $3 is null
+       or $3 not in ('admin', 'marketer', 'reviewer', 'agent', 'analyst',
+                     'partner')
+    then
+        raise exception 'user "%" cannot have role "%"', $1, $3
+            using errcode = 'CRM08',
+                  hint = 'names are ids of 1 to 64 bytes; roles are admin, '
+                         'marketer, reviewer, agent, analyst and partner';
+    end if;
+    /* Blowfish looks at 72 bytes only. */
+    if $2 is null or octet_length($2) not between 8 and 72 then
+        raise exception 'password of user "%" has a wrong length', $1
+            using errcode = 'CRM08', hint = 'use 8 to 72 bytes';
+    end if;
+    if $4 is not null then
+        perform crm.site_check($4);
+    end if;
+
+    /* pgcrypto may have been installed elsewhere before us. */
+    select n.nspname into strict home
+      from pg_extension as e join pg_namespace as n
+        on n.oid = e.extnamespace
+     where e.extname = 'pgcrypto';
+    execute format('select %1$I.crypt($1, %1$I.gen_salt(''bf'', 10))', home)
+       into hash using $2;
+
+    insert into crm.app_user (name, password_hash, role, site)
+    values ($1, hash, $3, $4)
+    on conflict (name) do update
+       set password_hash = excluded.password_hash,
+           role = excluded.role,
+           site = excluded.site;
+end
+$_$;
+
+ALTER FUNCTION etl.user_set(name text, password text, role text, site text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.user_set(name text, password text, role text, site text) IS 'Makes a user of the console or changes password, role and site.';
+
+CREATE TABLE crm.app_user (
+    name text NOT NULL,
+    password_hash text NOT NULL,
+    role text NOT NULL,
+    site text,
+    registered_at timestamp with time zone DEFAULT now() NOT NULL,
+    modified_at timestamp with time zone DEFAULT now() NOT NULL,
+    remark text,
+    CONSTRAINT app_user_name_form CHECK (crm.id_ok(name)),
+    CONSTRAINT app_user_role_known CHECK ((role = ANY (ARRAY['admin'::text, 'marketer'::text, 'reviewer'::text, 'agent'::text, 'analyst'::text, 'partner'::text])))
+);
+
+ALTER TABLE crm.app_user OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.app_user IS 'A person who may sign in to the console.';
+
+COMMENT ON COLUMN crm.app_user.password_hash IS 'crypt(), Blowfish.';
+
+COMMENT ON COLUMN crm.app_user.site IS 'The only site it may see; null: all.';
+
+CREATE TABLE crm.campaign (
+    site text NOT NULL,
+    key text NOT NULL,
+    name text DEFAULT ''::text NOT NULL,
+    slot text NOT NULL,
+    state text NOT NULL,
+    priority integer DEFAULT 0 NOT NULL,
+    starts_at timestamp with time zone,
+    ends_at timestamp with time zone,
+    condition jsonb DEFAULT '{}'::jsonb NOT NULL,
+    variants jsonb NOT NULL,
+    dropped_at timestamp with time zone,
+    registered_at timestamp with time zone DEFAULT now() NOT NULL,
+    modified_at timestamp with time zone DEFAULT now() NOT NULL,
+    remark text,
+    first_review_by text,
+    first_review_at timestamp with time zone,
+    second_review_by text,
+    second_review_at timestamp with time zone,
+    CONSTRAINT campaign_condition_object CHECK ((jsonb_typeof(condition) = 'object'::text)),
+    CONSTRAINT campaign_key_form CHECK ((key ~ '^[a-z0-9][a-z0-9._-]{0,63}$'::text)),
+    CONSTRAINT campaign_name_size CHECK ((char_length(name) <= 200)),
+    CONSTRAINT campaign_priority_range CHECK (((priority >= 0) AND (priority <= 1000))),
+    CONSTRAINT campaign_slot_form CHECK (crm.name_ok(slot)),
+    CONSTRAINT campaign_state_known CHECK ((state = ANY (ARRAY['draft'::text, 'live'::text, 'paused'::text, 'ended'::text]))),
+    CONSTRAINT campaign_times_order CHECK ((starts_at < ends_at)),
+    CONSTRAINT campaign_two_people CHECK (((second_review_by IS NULL) OR ((first_review_by IS NOT NULL) AND (first_review_by <> second_review_by)))),
+    CONSTRAINT campaign_variants_array CHECK ((jsonb_typeof(variants) = 'array'::text))
+);
+
+ALTER TABLE crm.campaign OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.campaign IS 'What fills a slot, for whom and when; docs/campaigns.md.';
+
+COMMENT ON COLUMN crm.campaign.condition IS 'when of the document.';
+
+COMMENT ON COLUMN crm.campaign.dropped_at IS 'When its file was dropped: ended, and no longer exported.';
+
+CREATE TABLE crm.campaign_version (
+    site text NOT NULL,
+    version bigint NOT NULL,
+    modified_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE crm.campaign_version OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.campaign_version IS 'Counts the changes of a site''s campaigns; version of the set.';
+
+CREATE TABLE crm.coviewed (
+    site text NOT NULL,
+    product_id text NOT NULL,
+    rank integer NOT NULL,
+    other_id text NOT NULL,
+    score double precision NOT NULL
+);
+
+ALTER TABLE crm.coviewed OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.coviewed IS 'Products viewed in the same sessions, in force; best first.';
+
+COMMENT ON COLUMN crm.coviewed.score IS 'Sessions with both / square root of (sessions with one * with the other).';
+
+CREATE TABLE crm.customer (
+    site text NOT NULL,
+    customer_id text NOT NULL,
+    name text,
+    email text,
+    country text,
+    tier text,
+    registered_at timestamp with time zone DEFAULT now() NOT NULL,
+    modified_at timestamp with time zone DEFAULT now() NOT NULL,
+    remark text,
+    CONSTRAINT customer_country_size CHECK ((octet_length(country) <= 64)),
+    CONSTRAINT customer_email_size CHECK ((octet_length(email) <= 320)),
+    CONSTRAINT customer_id_form CHECK (crm.id_ok(customer_id)),
+    CONSTRAINT customer_name_size CHECK ((octet_length(name) <= 1000)),
+    CONSTRAINT customer_tier_size CHECK ((octet_length(tier) <= 40))
+);
+
+ALTER TABLE crm.customer OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.customer IS 'One person or firm that the shop knows by an id of its own.';
+
+COMMENT ON COLUMN crm.customer.customer_id IS 'The shop''s id; uid in events.';
+
+COMMENT ON COLUMN crm.customer.tier IS 'Value tier, as the shop names it.';
+
+COMMENT ON COLUMN crm.customer.registered_at IS 'When the customer registered with the shop, else when the row was made.';
+
+CREATE TABLE crm.event (
+    site text NOT NULL,
+    id uuid NOT NULL,
+    rts timestamp with time zone NOT NULL,
+    ts timestamp with time zone,
+    type text NOT NULL,
+    name text,
+    vid uuid,
+    sid uuid,
+    sn integer,
+    seq integer,
+    uid text,
+    src text NOT NULL,
+    mid text,
+    ctx jsonb,
+    req jsonb,
+    props jsonb,
+    "dec" jsonb,
+    extra jsonb
+)
+PARTITION BY RANGE (rts);
+
+ALTER TABLE crm.event OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.event IS 'What happened; docs/events.md.';
+
+COMMENT ON COLUMN crm.event.rts IS 'When nginx received it; the order.';
+
+COMMENT ON COLUMN crm.event.ts IS 'The event''s own time; null: equal to rts.';
+
+COMMENT ON COLUMN crm.event.extra IS 'Members that docs/events.md has not.';
+
+CREATE TABLE crm.history (
+    id bigint NOT NULL,
+    table_name text NOT NULL,
+    key jsonb NOT NULL,
+    op text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    who text NOT NULL,
+    login text NOT NULL,
+    old jsonb,
+    new jsonb,
+    CONSTRAINT history_op_known CHECK ((op = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text])))
+);
+
+ALTER TABLE crm.history OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.history IS 'Every change of a business row; append-only.';
+
+COMMENT ON COLUMN crm.history.who IS 'crm.actor of the transaction (a reviewer), else the login.';
+
+COMMENT ON COLUMN crm.history.login IS 'The role that had logged in.';
+
+COMMENT ON COLUMN crm.history.old IS 'Members that changed, before.';
+
+COMMENT ON COLUMN crm.history.new IS 'Members that changed, after.';
+
+ALTER TABLE crm.history ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME crm.history_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE crm.identity (
+    site text NOT NULL,
+    vid uuid NOT NULL,
+    customer_id text NOT NULL,
+    at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='80');
+
+ALTER TABLE crm.identity OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.identity IS 'Which customer last identified itself in which browser; history keeps others.';
+
+COMMENT ON COLUMN crm.identity.at IS 'When it last did.';
+
+CREATE TABLE crm.load_batch (
+    id bigint NOT NULL,
+    site text NOT NULL,
+    kind text NOT NULL,
+    file text NOT NULL,
+    state text DEFAULT 'running'::text NOT NULL,
+    rows_in bigint,
+    kept bigint,
+    rejected bigint,
+    ended_at timestamp with time zone,
+    registered_at timestamp with time zone DEFAULT now() NOT NULL,
+    modified_at timestamp with time zone DEFAULT now() NOT NULL,
+    remark text,
+    first_review_by text,
+    first_review_at timestamp with time zone,
+    second_review_by text,
+    second_review_at timestamp with time zone,
+    CONSTRAINT load_batch_counts CHECK ((rows_in = (kept + rejected))),
+    CONSTRAINT load_batch_kind_known CHECK ((kind = ANY (ARRAY['customers'::text, 'products'::text, 'orders'::text, 'clicks'::text]))),
+    CONSTRAINT load_batch_state_known CHECK ((state = ANY (ARRAY['running'::text, 'done'::text]))),
+    CONSTRAINT load_batch_two_people CHECK (((second_review_by IS NULL) OR ((first_review_by IS NOT NULL) AND (first_review_by <> second_review_by))))
+);
+
+ALTER TABLE crm.load_batch OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.load_batch IS 'One file that was loaded.';
+
+COMMENT ON COLUMN crm.load_batch.kept IS 'rows_in = kept + rejected, always.';
+
+ALTER TABLE crm.load_batch ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME crm.load_batch_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE crm."order" (
+    site text NOT NULL,
+    order_id text NOT NULL,
+    customer_id text,
+    vid uuid,
+    ordered_at timestamp with time zone NOT NULL,
+    currency text,
+    total numeric(18,2),
+    country text,
+    src text NOT NULL,
+    registered_at timestamp with time zone DEFAULT now() NOT NULL,
+    modified_at timestamp with time zone DEFAULT now() NOT NULL,
+    remark text,
+    CONSTRAINT order_country_size CHECK ((octet_length(country) <= 64)),
+    CONSTRAINT order_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT order_id_form CHECK (crm.id_ok(order_id)),
+    CONSTRAINT order_src_known CHECK ((src = ANY (ARRAY['event'::text, 'import'::text])))
+);
+
+ALTER TABLE crm."order" OWNER TO crm_owner;
+
+COMMENT ON TABLE crm."order" IS 'One purchase, or one return of goods.';
+
+COMMENT ON COLUMN crm."order".vid IS 'The browser it was made in, if known.';
+
+COMMENT ON COLUMN crm."order".total IS 'As the shop reported it, else the sum of the lines.';
+
+COMMENT ON COLUMN crm."order".src IS 'event: told by an Order Completed; import: loaded from a file.';
+
+CREATE VIEW crm.order_fact AS
+SELECT
+    NULL::text AS site,
+    NULL::text AS order_id,
+    NULL::text AS customer_id,
+    NULL::timestamp with time zone AS ordered_at,
+    NULL::numeric AS amount;
+
+ALTER TABLE crm.order_fact OWNER TO crm_owner;
+
+COMMENT ON VIEW crm.order_fact IS 'What an order was worth: lines with quantity and price above 0, else total.';
+
+CREATE TABLE crm.order_line (
+    site text NOT NULL,
+    order_id text NOT NULL,
+    line integer NOT NULL,
+    product_id text NOT NULL,
+    quantity integer NOT NULL,
+    price numeric NOT NULL,
+    CONSTRAINT order_line_price_range CHECK (((price >= (0)::numeric) AND (price <= (1000000)::numeric))),
+    CONSTRAINT order_line_quantity_range CHECK ((((quantity >= '-1000000'::integer) AND (quantity <= 1000000)) AND (quantity <> 0)))
+);
+
+ALTER TABLE crm.order_line OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.order_line IS 'One product of an order.';
+
+COMMENT ON COLUMN crm.order_line.quantity IS 'Pieces; negative: returned.';
+
+COMMENT ON COLUMN crm.order_line.price IS 'Of one piece.';
+
+CREATE TABLE crm.popular (
+    site text NOT NULL,
+    rank integer NOT NULL,
+    product_id text NOT NULL,
+    score double precision NOT NULL
+);
+
+ALTER TABLE crm.popular OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.popular IS 'The most popular products in force.';
+
+COMMENT ON COLUMN crm.popular.score IS 'Decayed views and orders, the most popular product''s being 1.';
+
+CREATE TABLE crm.producer (
+    producer text NOT NULL,
+    last_seq bigint DEFAULT 0 NOT NULL,
+    events bigint DEFAULT 0 NOT NULL,
+    gap bigint DEFAULT 0 NOT NULL,
+    modified_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT producer_counts_range CHECK (((last_seq >= 0) AND (events >= 0) AND (gap >= 0))),
+    CONSTRAINT producer_form CHECK (crm.name_ok(producer))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE crm.producer OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.producer IS 'How far each journal file is imported; moves with the rows themselves.';
+
+COMMENT ON COLUMN crm.producer.last_seq IS 'Last sequence committed.';
+
+COMMENT ON COLUMN crm.producer.events IS 'Events imported.';
+
+COMMENT ON COLUMN crm.producer.gap IS 'Sequences that never came: shed or lost by the producer.';
+
+CREATE TABLE crm.product (
+    site text NOT NULL,
+    product_id text NOT NULL,
+    name text,
+    category text,
+    price numeric(12,2),
+    currency text,
+    url text,
+    registered_at timestamp with time zone DEFAULT now() NOT NULL,
+    modified_at timestamp with time zone DEFAULT now() NOT NULL,
+    remark text,
+    CONSTRAINT product_category_size CHECK ((octet_length(category) <= 1000)),
+    CONSTRAINT product_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT product_id_form CHECK (crm.id_ok(product_id)),
+    CONSTRAINT product_name_size CHECK ((octet_length(name) <= 1000)),
+    CONSTRAINT product_price_range CHECK (((price >= (0)::numeric) AND (price <= (1000000)::numeric))),
+    CONSTRAINT product_url_size CHECK ((octet_length(url) <= 8192))
+);
+
+ALTER TABLE crm.product OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.product IS 'What the shop sells.';
+
+CREATE TABLE crm.profile (
+    site text NOT NULL,
+    customer_id text NOT NULL,
+    attributes jsonb NOT NULL,
+    runs bigint[] NOT NULL,
+    modified_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT profile_attributes_object CHECK ((jsonb_typeof(attributes) = 'object'::text))
+);
+
+ALTER TABLE crm.profile OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.profile IS 'What mining found about a customer: customer.* of conditions and content.';
+
+COMMENT ON COLUMN crm.profile.runs IS 'The runs in force when this profile last changed.';
+
+CREATE TABLE crm.published (
+    site text NOT NULL,
+    part text NOT NULL,
+    run bigint NOT NULL,
+    published_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT published_part_known CHECK ((part = ANY (ARRAY['features'::text, 'rfm'::text, 'popular'::text, 'coviewed'::text])))
+);
+
+ALTER TABLE crm.published OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.published IS 'Which run each part in force comes from.';
+
+CREATE TABLE crm.reject (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    source text NOT NULL,
+    line bigint,
+    reason text NOT NULL,
+    raw text,
+    batch bigint
+);
+
+ALTER TABLE crm.reject OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.reject IS 'Input that was refused, and why.';
+
+COMMENT ON COLUMN crm.reject.source IS 'Where it came from: a file, import:<producer>, absorb.';
+
+COMMENT ON COLUMN crm.reject.line IS 'Line of the file, sequence of an event.';
+
+COMMENT ON COLUMN crm.reject.raw IS 'The input, at most 4096 characters.';
+
+ALTER TABLE crm.reject ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME crm.reject_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE crm.result_coviewed (
+    run bigint NOT NULL,
+    product_id text NOT NULL,
+    rank integer NOT NULL,
+    other_id text NOT NULL,
+    score double precision NOT NULL
+);
+
+ALTER TABLE crm.result_coviewed OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.result_coviewed IS 'Results of runs: products viewed together, not in force before published.';
+
+CREATE TABLE crm.result_popular (
+    run bigint NOT NULL,
+    rank integer NOT NULL,
+    product_id text NOT NULL,
+    score double precision NOT NULL
+);
+
+ALTER TABLE crm.result_popular OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.result_popular IS 'Results of runs: popular products, not in force before published.';
+
+CREATE TABLE crm.result_profile (
+    run bigint NOT NULL,
+    part text NOT NULL,
+    customer_id text NOT NULL,
+    attributes jsonb NOT NULL
+);
+
+ALTER TABLE crm.result_profile OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.result_profile IS 'Results of runs about customers, not in force before they are published.';
+
+CREATE TABLE crm.run (
+    id bigint NOT NULL,
+    site text NOT NULL,
+    task text NOT NULL,
+    params jsonb DEFAULT '{}'::jsonb NOT NULL,
+    seed bigint,
+    state text DEFAULT 'running'::text NOT NULL,
+    parts text[] DEFAULT '{}'::text[] NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ended_at timestamp with time zone,
+    rows_in bigint,
+    rows_out bigint,
+    quality jsonb,
+    summary text,
+    CONSTRAINT run_params_object CHECK ((jsonb_typeof(params) = 'object'::text)),
+    CONSTRAINT run_rows_range CHECK (((rows_in >= 0) AND (rows_out >= 0))),
+    CONSTRAINT run_state_known CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'failed'::text, 'published'::text]))),
+    CONSTRAINT run_task_form CHECK (crm.name_ok(task))
+);
+
+ALTER TABLE crm.run OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.run IS 'One run of one mining task.';
+
+COMMENT ON COLUMN crm.run.params IS 'What it was asked; the functions read days (how far back, default all).';
+
+COMMENT ON COLUMN crm.run.state IS 'running, done, failed; published: its results are or were in force.';
+
+COMMENT ON COLUMN crm.run.parts IS 'Results it wrote: features, rfm, popular, coviewed.';
+
+COMMENT ON COLUMN crm.run.quality IS 'Figures of merit, by task.';
+
+ALTER TABLE crm.run ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME crm.run_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE crm.site (
+    key text NOT NULL,
+    name text DEFAULT ''::text NOT NULL,
+    currency text DEFAULT 'EUR'::text NOT NULL,
+    reviews_needed integer DEFAULT 2 NOT NULL,
+    retention_days integer,
+    registered_at timestamp with time zone DEFAULT now() NOT NULL,
+    modified_at timestamp with time zone DEFAULT now() NOT NULL,
+    remark text,
+    CONSTRAINT site_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT site_key_form CHECK (crm.id_ok(key)),
+    CONSTRAINT site_name_size CHECK ((octet_length(name) <= 200)),
+    CONSTRAINT site_retention_range CHECK (((retention_days >= 1) AND (retention_days <= 36500))),
+    CONSTRAINT site_reviews_range CHECK (((reviews_needed >= 0) AND (reviews_needed <= 2)))
+);
+
+ALTER TABLE crm.site OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.site IS 'One shop or web site: the tenant.';
+
+COMMENT ON COLUMN crm.site.key IS 'crm_site of nginx.conf.';
+
+COMMENT ON COLUMN crm.site.currency IS 'ISO 4217 code in which amounts without a currency are meant.';
+
+COMMENT ON COLUMN crm.site.reviews_needed IS 'How many different people must review a campaign before it is live, 0 to 2.';
+
+COMMENT ON COLUMN crm.site.retention_days IS 'Days that events are kept; null: for ever.';
+
+CREATE TABLE crm.visitor (
+    site text NOT NULL,
+    vid uuid NOT NULL,
+    first_at timestamp with time zone NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    events bigint NOT NULL,
+    sessions integer NOT NULL,
+    CONSTRAINT visitor_events_range CHECK ((events >= 0)),
+    CONSTRAINT visitor_sessions_range CHECK ((sessions >= 0)),
+    CONSTRAINT visitor_times_order CHECK ((first_at <= last_at))
+)
+WITH (fillfactor='80');
+
+ALTER TABLE crm.visitor OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.visitor IS 'One browser, as its cookie names it; derived from events.';
+
+COMMENT ON COLUMN crm.visitor.events IS 'Events imported of this visitor.';
+
+COMMENT ON COLUMN crm.visitor.sessions IS 'Highest session number seen.';
+
+CREATE VIEW mart.campaign_exposure AS
+ SELECT e.site,
+    ((e.rts AT TIME ZONE 'UTC'::text))::date AS day,
+    (d.value ->> 'campaign'::text) AS campaign,
+    (d.value ->> 'slot'::text) AS slot,
+    (d.value ->> 'variant'::text) AS variant,
+    count(*) AS exposures,
+    count(DISTINCT e.vid) AS visitors
+   FROM (crm.event e
+     CROSS JOIN LATERAL jsonb_array_elements(
+        CASE
+            WHEN (jsonb_typeof(e."dec") = 'array'::text) THEN e."dec"
+            ELSE '[]'::jsonb
+        END) d(value))
+  WHERE (e."dec" IS NOT NULL)
+  GROUP BY e.site, (((e.rts AT TIME ZONE 'UTC'::text))::date), (d.value ->> 'campaign'::text), (d.value ->> 'slot'::text), (d.value ->> 'variant'::text);
+
+ALTER TABLE mart.campaign_exposure OWNER TO crm_owner;
+
+COMMENT ON VIEW mart.campaign_exposure IS 'How often a variant really filled a slot, and for how many visitors.';
+
+CREATE VIEW mart.daily_traffic AS
+ SELECT e.site,
+    ((e.rts AT TIME ZONE 'UTC'::text))::date AS day,
+    count(*) AS events,
+    count(*) FILTER (WHERE (e.type = 'page'::text)) AS pages,
+    count(DISTINCT e.vid) AS visitors,
+    count(DISTINCT e.sid) AS sessions,
+    count(*) FILTER (WHERE (e.name = 'Product Viewed'::text)) AS product_views,
+    count(DISTINCT (e.props ->> 'order_id'::text)) FILTER (WHERE (e.name = 'Order Completed'::text)) AS orders
+   FROM crm.event e
+  GROUP BY e.site, (((e.rts AT TIME ZONE 'UTC'::text))::date);
+
+ALTER TABLE mart.daily_traffic OWNER TO crm_owner;
+
+COMMENT ON VIEW mart.daily_traffic IS 'What happened per site and day (UTC).';
+
+CREATE VIEW mart.loss_ledger AS
+ SELECT p.producer,
+    p.last_seq,
+    p.events,
+    p.gap,
+    ((p.last_seq - p.events) - p.gap) AS refused,
+    p.modified_at
+   FROM crm.producer p
+UNION ALL
+ SELECT 'all'::text AS producer,
+    COALESCE(sum(p.last_seq), (0)::numeric) AS last_seq,
+    COALESCE(sum(p.events), (0)::numeric) AS events,
+    COALESCE(sum(p.gap), (0)::numeric) AS gap,
+    COALESCE(sum(((p.last_seq - p.events) - p.gap)), (0)::numeric) AS refused,
+    max(p.modified_at) AS modified_at
+   FROM crm.producer p;
+
+ALTER TABLE mart.loss_ledger OWNER TO crm_owner;
+
+COMMENT ON VIEW mart.loss_ledger IS 'Per producer and over all: sequences = events kept + gap + refused.';
+
+CREATE VIEW mart.rfm_segments AS
+ SELECT p.site,
+    (p.attributes #>> '{rfm,segment}'::text[]) AS segment,
+    count(*) AS customers,
+    sum(((p.attributes #>> '{rfm,monetary}'::text[]))::numeric) AS revenue,
+    round(avg(((p.attributes #>> '{rfm,recency}'::text[]))::numeric), 1) AS recency_days,
+    round(avg(((p.attributes #>> '{rfm,frequency}'::text[]))::numeric), 1) AS frequency
+   FROM crm.profile p
+  WHERE (p.attributes ? 'rfm'::text)
+  GROUP BY p.site, (p.attributes #>> '{rfm,segment}'::text[]);
+
+ALTER TABLE mart.rfm_segments OWNER TO crm_owner;
+
+COMMENT ON VIEW mart.rfm_segments IS 'The RFM segments in force: customers, revenue, mean recency and frequency.';
+
+ALTER TABLE ONLY crm.app_user
+    ADD CONSTRAINT app_user_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY crm.campaign
+    ADD CONSTRAINT campaign_pkey PRIMARY KEY (site, key);
+
+ALTER TABLE ONLY crm.campaign_version
+    ADD CONSTRAINT campaign_version_pkey PRIMARY KEY (site);
+
+ALTER TABLE ONLY crm.coviewed
+    ADD CONSTRAINT coviewed_pkey PRIMARY KEY (site, product_id, rank);
+
+ALTER TABLE ONLY crm.customer
+    ADD CONSTRAINT customer_pkey PRIMARY KEY (site, customer_id);
+
+ALTER TABLE ONLY crm.event
+    ADD CONSTRAINT event_id_rts_key UNIQUE (id, rts);
+
+ALTER TABLE ONLY crm.history
+    ADD CONSTRAINT history_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY crm.identity
+    ADD CONSTRAINT identity_pkey PRIMARY KEY (site, vid);
+
+ALTER TABLE ONLY crm.load_batch
+    ADD CONSTRAINT load_batch_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY crm.order_line
+    ADD CONSTRAINT order_line_pkey PRIMARY KEY (site, order_id, line);
+
+ALTER TABLE ONLY crm."order"
+    ADD CONSTRAINT order_pkey PRIMARY KEY (site, order_id);
+
+ALTER TABLE ONLY crm.popular
+    ADD CONSTRAINT popular_pkey PRIMARY KEY (site, rank);
+
+ALTER TABLE ONLY crm.producer
+    ADD CONSTRAINT producer_pkey PRIMARY KEY (producer);
+
+ALTER TABLE ONLY crm.product
+    ADD CONSTRAINT product_pkey PRIMARY KEY (site, product_id);
+
+ALTER TABLE ONLY crm.profile
+    ADD CONSTRAINT profile_pkey PRIMARY KEY (site, customer_id);
+
+ALTER TABLE ONLY crm.published
+    ADD CONSTRAINT published_pkey PRIMARY KEY (site, part);
+
+ALTER TABLE ONLY crm.reject
+    ADD CONSTRAINT reject_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY crm.result_coviewed
+    ADD CONSTRAINT result_coviewed_pkey PRIMARY KEY (run, product_id, rank);
+
+ALTER TABLE ONLY crm.result_popular
+    ADD CONSTRAINT result_popular_pkey PRIMARY KEY (run, rank);
+
+ALTER TABLE ONLY crm.result_profile
+    ADD CONSTRAINT result_profile_pkey PRIMARY KEY (run, part, customer_id);
+
+ALTER TABLE ONLY crm.run
+    ADD CONSTRAINT run_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY crm.site
+    ADD CONSTRAINT site_pkey PRIMARY KEY (key);
+
+ALTER TABLE ONLY crm.visitor
+    ADD CONSTRAINT visitor_pkey PRIMARY KEY (site, vid);
+
+CREATE INDEX event_rts_idx ON ONLY crm.event USING brin (rts) WITH (pages_per_range='32');
+
+CREATE INDEX history_key_idx ON crm.history USING btree (table_name, key, id);
+
+CREATE INDEX identity_customer_idx ON crm.identity USING btree (site, customer_id);
+
+CREATE INDEX order_customer_idx ON crm."order" USING btree (site, customer_id);
+
+CREATE INDEX reject_batch_idx ON crm.reject USING btree (batch);
+
+CREATE INDEX run_site_idx ON crm.run USING btree (site, task, id);
+
+CREATE OR REPLACE VIEW crm.order_fact AS
+ SELECT o.site,
+    o.order_id,
+    o.customer_id,
+    o.ordered_at,
+        CASE
+            WHEN (count(l.line) = 0) THEN GREATEST(o.total, (0)::numeric)
+            ELSE COALESCE(sum(((l.quantity)::numeric * l.price)) FILTER (WHERE ((l.quantity > 0) AND (l.price > (0)::numeric))), (0)::numeric)
+        END AS amount
+   FROM (crm."order" o
+     LEFT JOIN crm.order_line l ON (((l.site = o.site) AND (l.order_id = o.order_id))))
+  GROUP BY o.site, o.order_id;
+
+CREATE TRIGGER notify_delete AFTER DELETE ON crm.campaign REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION crm.campaign_changed();
+
+CREATE TRIGGER notify_insert AFTER INSERT ON crm.campaign REFERENCING NEW TABLE AS now_rows FOR EACH STATEMENT EXECUTE FUNCTION crm.campaign_changed();
+
+CREATE TRIGGER notify_insert AFTER INSERT ON crm.identity FOR EACH ROW EXECUTE FUNCTION crm.identity_changed();
+
+CREATE TRIGGER notify_reviews AFTER UPDATE ON crm.site FOR EACH ROW WHEN ((old.reviews_needed IS DISTINCT FROM new.reviews_needed)) EXECUTE FUNCTION crm.site_changed();
+
+CREATE TRIGGER notify_update AFTER UPDATE ON crm.campaign REFERENCING OLD TABLE AS old_rows NEW TABLE AS now_rows FOR EACH STATEMENT EXECUTE FUNCTION crm.campaign_changed();
+
+CREATE TRIGGER notify_update AFTER UPDATE ON crm.identity FOR EACH ROW WHEN ((old.customer_id IS DISTINCT FROM new.customer_id)) EXECUTE FUNCTION crm.identity_changed();
+
+CREATE TRIGGER remember AFTER INSERT OR DELETE OR UPDATE ON crm.app_user FOR EACH ROW EXECUTE FUNCTION crm.remember('name');
+
+CREATE TRIGGER remember AFTER INSERT OR DELETE OR UPDATE ON crm.campaign FOR EACH ROW EXECUTE FUNCTION crm.remember('site', 'key');
+
+CREATE TRIGGER remember AFTER DELETE OR UPDATE ON crm.customer FOR EACH ROW EXECUTE FUNCTION crm.remember('site', 'customer_id');
+
+CREATE TRIGGER remember AFTER INSERT OR DELETE OR UPDATE ON crm.load_batch FOR EACH ROW EXECUTE FUNCTION crm.remember('id');
+
+CREATE TRIGGER remember AFTER DELETE OR UPDATE ON crm."order" FOR EACH ROW EXECUTE FUNCTION crm.remember('site', 'order_id');
+
+CREATE TRIGGER remember AFTER DELETE OR UPDATE ON crm.product FOR EACH ROW EXECUTE FUNCTION crm.remember('site', 'product_id');
+
+CREATE TRIGGER remember AFTER INSERT OR DELETE OR UPDATE ON crm.site FOR EACH ROW EXECUTE FUNCTION crm.remember('key');
+
+CREATE TRIGGER remember_delete AFTER DELETE ON crm.identity FOR EACH ROW EXECUTE FUNCTION crm.remember('site', 'vid');
+
+CREATE TRIGGER remember_update AFTER UPDATE ON crm.identity FOR EACH ROW WHEN ((old.customer_id IS DISTINCT FROM new.customer_id)) EXECUTE FUNCTION crm.remember('site', 'vid');
+
+CREATE TRIGGER touch BEFORE UPDATE ON crm.app_user FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION crm.touch();
+
+CREATE TRIGGER touch BEFORE UPDATE ON crm.campaign FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION crm.touch();
+
+CREATE TRIGGER touch BEFORE UPDATE ON crm.customer FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION crm.touch();
+
+CREATE TRIGGER touch BEFORE UPDATE ON crm.load_batch FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION crm.touch();
+
+CREATE TRIGGER touch BEFORE UPDATE ON crm."order" FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION crm.touch();
+
+CREATE TRIGGER touch BEFORE UPDATE ON crm.product FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION crm.touch();
+
+CREATE TRIGGER touch BEFORE UPDATE ON crm.site FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION crm.touch();
+
+ALTER TABLE ONLY crm.app_user
+    ADD CONSTRAINT app_user_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
+
+ALTER TABLE ONLY crm.campaign
+    ADD CONSTRAINT campaign_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
+
+ALTER TABLE ONLY crm.campaign_version
+    ADD CONSTRAINT campaign_version_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key) ON DELETE CASCADE;
+
+ALTER TABLE ONLY crm.coviewed
+    ADD CONSTRAINT coviewed_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key) ON DELETE CASCADE;
+
+ALTER TABLE ONLY crm.customer
+    ADD CONSTRAINT customer_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
+
+ALTER TABLE ONLY crm.identity
+    ADD CONSTRAINT identity_customer_fkey FOREIGN KEY (site, customer_id) REFERENCES crm.customer(site, customer_id);
+
+ALTER TABLE ONLY crm.load_batch
+    ADD CONSTRAINT load_batch_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
+
+ALTER TABLE ONLY crm."order"
+    ADD CONSTRAINT order_customer_fkey FOREIGN KEY (site, customer_id) REFERENCES crm.customer(site, customer_id);
+
+ALTER TABLE ONLY crm.order_line
+    ADD CONSTRAINT order_line_order_fkey FOREIGN KEY (site, order_id) REFERENCES crm."order"(site, order_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY crm.order_line
+    ADD CONSTRAINT order_line_product_fkey FOREIGN KEY (site, product_id) REFERENCES crm.product(site, product_id);
+
+ALTER TABLE ONLY crm."order"
+    ADD CONSTRAINT order_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
+
+ALTER TABLE ONLY crm.popular
+    ADD CONSTRAINT popular_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key) ON DELETE CASCADE;
+
+ALTER TABLE ONLY crm.product
+    ADD CONSTRAINT product_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
+
+ALTER TABLE ONLY crm.profile
+    ADD CONSTRAINT profile_customer_fkey FOREIGN KEY (site, customer_id) REFERENCES crm.customer(site, customer_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY crm.published
+    ADD CONSTRAINT published_run_fkey FOREIGN KEY (run) REFERENCES crm.run(id);
+
+ALTER TABLE ONLY crm.published
+    ADD CONSTRAINT published_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key) ON DELETE CASCADE;
+
+ALTER TABLE ONLY crm.reject
+    ADD CONSTRAINT reject_batch_fkey FOREIGN KEY (batch) REFERENCES crm.load_batch(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY crm.run
+    ADD CONSTRAINT run_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
+
+ALTER TABLE ONLY crm.visitor
+    ADD CONSTRAINT visitor_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
+
+GRANT USAGE ON SCHEMA crm TO crm_etl;
+
+GRANT USAGE ON SCHEMA edge TO crm_edge;
+
+GRANT USAGE ON SCHEMA etl TO crm_etl;
+
+GRANT USAGE ON SCHEMA mart TO crm_analyst;
+
+REVOKE ALL ON FUNCTION crm.absorb_identities(list jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.absorb_order(site text, order_id text, at timestamp with time zone, vid uuid, uid text, props jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.absorb_orders(list jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.absorb_visitors(list jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.batch_site(batch bigint, kind text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.campaign_bump(site text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.campaign_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.campaign_check(doc jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.campaign_check_text(doc jsonb, member text, form text, rule text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.campaign_check_variants(variants jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.campaign_refuse(path text, fault text, value jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.campaign_review(site text, key text, reviewer text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.campaign_time(doc jsonb, member text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.count_of(n jsonb, lowest integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.event_day(day date) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.id_ok(id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.identity_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.list_of_objects(list jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.load_customers_apply(batch bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION crm.load_customers_apply(batch bigint) TO crm_etl;
+
+REVOKE ALL ON FUNCTION crm.load_orders_apply(batch bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION crm.load_orders_apply(batch bigint) TO crm_etl;
+
+REVOKE ALL ON FUNCTION crm.load_products_apply(batch bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION crm.load_products_apply(batch bigint) TO crm_etl;
+
+REVOKE ALL ON FUNCTION crm.name_ok(name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.order_pieces(products text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.publish_check(site text, runs bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.publish_products(site text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.publish_profiles(site text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.recs(site text, last_items jsonb, most integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.remember() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.rfm_segment(r integer, f integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.run_forget(runs bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.run_note(run bigint, part text, rows_in bigint, rows_out bigint, quality jsonb, summary text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.run_since(run bigint, as_of timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.run_site(run bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.site_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.site_check(site text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.staging_check(name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.touch() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.us_time(us jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.uuid_ok(id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION edge.campaign_set(site text) FROM PUBLIC;
+GRANT ALL ON FUNCTION edge.campaign_set(site text) TO crm_edge;
+
+REVOKE ALL ON FUNCTION edge.visitor(site text, vid uuid, uid text) FROM PUBLIC;
+GRANT ALL ON FUNCTION edge.visitor(site text, vid uuid, uid text) TO crm_edge;
+
+REVOKE ALL ON FUNCTION etl.absorb(batch jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.absorb(batch jsonb) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.campaign_apply(site text, doc jsonb, reviewer text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.campaign_apply(site text, doc jsonb, reviewer text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.campaign_drop(site text, key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.campaign_drop(site text, key text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.campaign_export(site text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.campaign_export(site text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.drop_partitions(before date) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.drop_partitions(before date) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.ensure_partitions(first date, last date) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.ensure_partitions(first date, last date) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.load_begin(site text, kind text, file text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.load_begin(site text, kind text, file text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.load_customers(batch bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.load_customers(batch bigint) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.load_end(batch bigint, rows_in bigint, kept bigint, rejected bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.load_end(batch bigint, rows_in bigint, kept bigint, rejected bigint) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.load_orders(batch bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.load_orders(batch bigint) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.load_products(batch bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.load_products(batch bigint) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.mine_coviewed(run bigint, as_of timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.mine_coviewed(run bigint, as_of timestamp with time zone) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.mine_features(run bigint, as_of timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.mine_features(run bigint, as_of timestamp with time zone) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.mine_popular(run bigint, as_of timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.mine_popular(run bigint, as_of timestamp with time zone) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.mine_rfm(run bigint, as_of timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.mine_rfm(run bigint, as_of timestamp with time zone) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl."position"(producer text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl."position"(producer text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.publish(site text, runs bigint[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.publish(site text, runs bigint[]) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.run_begin(site text, task text, params jsonb, seed bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.run_begin(site text, task text, params jsonb, seed bigint) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.run_end(run bigint, rows_in bigint, rows_out bigint, quality jsonb, summary text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.run_end(run bigint, rows_in bigint, rows_out bigint, quality jsonb, summary text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.run_fail(run bigint, reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.run_fail(run bigint, reason text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.site_set(key text, name text, currency text, reviews_needed integer, retention_days integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.site_set(key text, name text, currency text, reviews_needed integer, retention_days integer) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.user_set(name text, password text, role text, site text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.user_set(name text, password text, role text, site text) TO crm_etl;
+
+GRANT INSERT ON TABLE crm.event TO crm_etl;
+
+GRANT SELECT(site) ON TABLE crm.event TO crm_etl;
+
+GRANT SELECT(id) ON TABLE crm.event TO crm_etl;
+
+GRANT SELECT(rts) ON TABLE crm.event TO crm_etl;
+
+GRANT SELECT(vid) ON TABLE crm.event TO crm_etl;
+
+GRANT SELECT ON TABLE crm.producer TO crm_etl;
+
+GRANT SELECT ON TABLE crm.run TO crm_etl;
+
+GRANT SELECT ON TABLE crm.site TO crm_etl;
+
+GRANT SELECT ON TABLE mart.campaign_exposure TO crm_analyst;
+
+GRANT SELECT ON TABLE mart.daily_traffic TO crm_analyst;
+
+GRANT SELECT ON TABLE mart.loss_ledger TO crm_analyst;
+
+GRANT SELECT ON TABLE mart.rfm_segments TO crm_analyst;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE crm_owner IN SCHEMA edge GRANT ALL ON FUNCTIONS  TO crm_edge;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE crm_owner IN SCHEMA etl GRANT ALL ON FUNCTIONS  TO crm_etl;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE crm_owner IN SCHEMA mart GRANT SELECT ON TABLES  TO crm_analyst;
+

@@ -1,0 +1,344 @@
+/*
+ * test_decide.c - which campaign wins a slot, and which of its variants.
+ */
+
+#include "personalize/personalize.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+
+#define UNITS 100000
+
+#define C(members, key)                                                        \
+    "{" members ",\"key\":\"" key "\",\"variants\":[{\"key\":\"a\","           \
+    "\"weight\":1,\"content\":\"x\"}]}"
+#define SET(list) "{\"site\":\"s\",\"version\":1,\"campaigns\":[" list "]}"
+
+typedef struct {
+    personalize_set_t *set;
+    double             a;     /* the value of every attribute */
+    unsigned           asked; /* how often one was asked for */
+} visit_t;
+
+
+static void
+get(void *ctx, unsigned n, personalize_value_t *value)
+{
+    visit_t *visit = ctx;
+
+    assert_true(n < personalize_set_attributes(visit->set));
+    value->type = PERSONALIZE_NUMBER;
+    value->number = visit->a;
+    visit->asked++;
+}
+
+
+static void
+compile(const char *json, visit_t *visit)
+{
+    char fault[256];
+
+    memset(visit, 0, sizeof(visit_t));
+
+    if (personalize_set_compile(
+            &visit->set, json, strlen(json), fault, sizeof(fault))
+        != PERSONALIZE_OK)
+    {
+        fail_msg("%s", fault);
+    }
+}
+
+
+/* The key of the campaign decided for, "" for none. */
+static const char *
+decide(visit_t *visit, const char *slot, int64_t now_s)
+{
+    static char            key[PERSONALIZE_NAME_MAX + 1];
+    personalize_str_t      name = {slot, strlen(slot)};
+    personalize_request_t  request = {get, visit, {"u", 1}, now_s};
+    personalize_decision_t decision;
+    personalize_result_e   rc;
+
+    key[0] = '\0';
+    visit->asked = 0;
+    rc = personalize_decide(visit->set, name, &request, &decision);
+
+    if (rc == PERSONALIZE_OK) {
+        memcpy(key, decision.campaign.data, decision.campaign.len);
+        key[decision.campaign.len] = '\0';
+        assert_non_null(decision.content);
+    } else {
+        assert_int_equal(rc, PERSONALIZE_DECLINED);
+    }
+
+    return key;
+}
+
+
+static int
+known(const visit_t *visit, const char *slot)
+{
+    personalize_str_t name = {slot, strlen(slot)};
+
+    return personalize_slot_known(visit->set, name);
+}
+
+
+static void
+test_priority(void **state)
+{
+    visit_t visit;
+
+    (void) state;
+
+    compile(
+        SET(C("\"slot\":\"h\",\"priority\":5,\"when\":{\"a\":1}", "five") "," C(
+            "\"slot\":\"h\"",
+            "none") "," C("\"slot\":\"h\",\"priority\":9,\"when\":{\"a\":2}",
+            "b") "," C("\"slot\":\"h\",\"priority\":9,\"when\":{\"a\":{\"$gt\":"
+                       "1}}",
+            "ab") "," C("\"slot\":\"other\",\"priority\":1000", "z")),
+        &visit);
+
+    visit.a = 0;
+    assert_string_equal(decide(&visit, "h", 0), "none");
+    visit.a = 1;
+    assert_string_equal(decide(&visit, "h", 0), "five");
+    /* equal ones by key */
+    visit.a = 2;
+    assert_string_equal(decide(&visit, "h", 0), "ab");
+    assert_string_equal(decide(&visit, "other", 0), "z");
+
+    personalize_set_free(visit.set);
+}
+
+
+static void
+test_slots(void **state)
+{
+    visit_t visit;
+
+    (void) state;
+
+    compile(SET(C("\"slot\":\"h\"", "k") "," C(
+                "\"slot\":\"never\",\"when\":{\"$not\":{}}",
+                "n") "," C("\"slot\":\"mixed\",\"when\":{\"$not\":{}}",
+                "m1") "," C("\"slot\":\"mixed\"", "m2")),
+        &visit);
+
+    assert_int_equal(personalize_set_campaigns(visit.set), 4);
+    assert_true(known(&visit, "h"));
+    assert_true(known(&visit, "mixed"));
+    assert_false(known(&visit, "never"));
+    assert_false(known(&visit, "H"));
+    assert_false(known(&visit, "hh"));
+    assert_false(known(&visit, ""));
+    assert_string_equal(decide(&visit, "never", 0), "");
+    assert_string_equal(decide(&visit, "mixed", 0), "m2");
+    assert_string_equal(decide(&visit, "unknown", 0), "");
+    personalize_set_free(visit.set);
+
+    compile(SET(""), &visit);
+    assert_false(known(&visit, "h"));
+    assert_string_equal(decide(&visit, "h", 0), "");
+    personalize_set_free(visit.set);
+}
+
+
+static void
+test_schedule(void **state)
+{
+    visit_t visit;
+
+    (void) state;
+
+    compile(SET(C("\"slot\":\"h\",\"start\":100,\"end\":200", "k") "," C(
+                "\"slot\":\"from\",\"start\":100",
+                "f") "," C("\"slot\":\"to\",\"end\":200", "t")),
+        &visit);
+
+    assert_string_equal(decide(&visit, "h", 99), "");
+    assert_string_equal(decide(&visit, "h", 100), "k");
+    assert_string_equal(decide(&visit, "h", 199), "k");
+    assert_string_equal(decide(&visit, "h", 200), "");
+    assert_string_equal(decide(&visit, "from", 99), "");
+    assert_string_equal(decide(&visit, "from", INT64_MAX - 1), "f");
+    assert_string_equal(decide(&visit, "to", INT64_MIN), "t");
+    assert_string_equal(decide(&visit, "to", 200), "");
+
+    personalize_set_free(visit.set);
+}
+
+
+static void
+test_attributes_are_asked_once(void **state)
+{
+    visit_t visit;
+
+    (void) state;
+
+    compile(
+        SET(C("\"slot\":\"h\",\"when\":{\"a\":1,\"b\":{\"$gt\":2}}",
+            "k1") "," C("\"slot\":\"h\",\"when\":{\"a\":2,\"b\":{\"$gt\":7}}",
+            "k2") "," C("\"slot\":\"h\",\"when\":{\"b\":5,\"a\":{\"$lt\":1}}",
+            "k3")),
+        &visit);
+
+    visit.a = 5;
+    assert_string_equal(decide(&visit, "h", 0), "");
+    assert_int_equal(visit.asked, 2);
+
+    personalize_set_free(visit.set);
+}
+
+
+static void
+count_variants(const char *variants, unsigned counts[3])
+{
+    char                   json[1024], unit[32];
+    visit_t                visit;
+    unsigned               i;
+    personalize_str_t      slot = {"h", 1};
+    personalize_request_t  request = {get, &visit, {unit, 0}, 0};
+    personalize_decision_t decision;
+
+    snprintf(json, sizeof(json),
+        SET("{\"key\":\"k\",\"slot\":\"h\",\"variants\":[%s]}"), variants);
+    compile(json, &visit);
+    memset(counts, 0, 3 * sizeof(unsigned));
+
+    for (i = 0; i < UNITS; i++) {
+        request.unit.len = (size_t) sprintf(unit, "visitor-%u", i);
+        assert_int_equal(
+            personalize_decide(visit.set, slot, &request, &decision),
+            PERSONALIZE_OK);
+        counts[decision.variant.data[0] - 'a']++;
+    }
+
+    personalize_set_free(visit.set);
+}
+
+
+#define VARIANT(key, weight)                                                   \
+    "{\"key\":\"" key "\",\"weight\":" weight ",\"content\":\"\"}"
+
+
+/* Pearson's statistic; 13.8 is passed by chance once in 1,000 with 2 df. */
+static void
+check_shares(const unsigned counts[3], double a, double b, double c)
+{
+    double   expected[3] = {a * UNITS, b * UNITS, c * UNITS}, x2;
+    unsigned i;
+
+    x2 = 0;
+
+    for (i = 0; i < 3; i++) {
+        if (expected[i] == 0) {
+            assert_int_equal(counts[i], 0);
+        } else {
+            x2 += (counts[i] - expected[i]) * (counts[i] - expected[i])
+                  / expected[i];
+        }
+    }
+
+    assert_true(x2 < 13.8);
+}
+
+
+static void
+test_variants_follow_their_weights(void **state)
+{
+    unsigned counts[3];
+
+    (void) state;
+
+    count_variants(
+        VARIANT("a", "1") "," VARIANT("b", "1") "," VARIANT("c", "2"), counts);
+    check_shares(counts, 0.25, 0.25, 0.5);
+
+    count_variants(
+        VARIANT("a", "0.1") "," VARIANT("b", "0") "," VARIANT("c", "0.9"),
+        counts);
+    check_shares(counts, 0.1, 0, 0.9);
+
+    count_variants(
+        VARIANT("a", "0") "," VARIANT("b", "7") "," VARIANT("c", "0"), counts);
+    check_shares(counts, 0, 1, 0);
+
+    count_variants(VARIANT("a", "1"), counts);
+    check_shares(counts, 1, 0, 0);
+}
+
+
+/* Known buckets: exp/1 is 0.6075, exp/a 0.0559; both sides of a share. */
+static void
+test_variant_by_bucket(void **state)
+{
+    static const struct {
+        const char *weights[2];
+        const char *unit;
+        char        variant;
+    } cases[] = {{{"0.6075", "0.3925"}, "1", 'b'},
+        {{"0.6076", "0.3924"}, "1", 'a'}, {{"559", "9441"}, "a", 'b'},
+        {{"560", "9440"}, "a", 'a'}};
+    char                   json[512];
+    visit_t                visit;
+    unsigned               i;
+    personalize_str_t      slot = {"h", 1};
+    personalize_request_t  request = {get, &visit, {NULL, 1}, 0};
+    personalize_decision_t decision;
+
+    (void) state;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(json, sizeof(json),
+            SET("{\"key\":\"exp\",\"slot\":\"h\",\"variants\":[" VARIANT(
+                "a", "%s") "," VARIANT("b", "%s") "]}"),
+            cases[i].weights[0], cases[i].weights[1]);
+        compile(json, &visit);
+        request.unit.data = cases[i].unit;
+        assert_int_equal(
+            personalize_decide(visit.set, slot, &request, &decision),
+            PERSONALIZE_OK);
+        assert_int_equal(decision.variant.len, 1);
+        assert_int_equal(decision.variant.data[0], cases[i].variant);
+        personalize_set_free(visit.set);
+    }
+}
+
+
+static void
+test_result_texts(void **state)
+{
+    int rc;
+
+    (void) state;
+
+    for (rc = PERSONALIZE_OK; rc <= PERSONALIZE_NOMEM; rc++) {
+        assert_string_not_equal(
+            personalize_result_text((personalize_result_e) rc),
+            "unknown result");
+    }
+}
+
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_priority),
+        cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_schedule),
+        cmocka_unit_test(test_attributes_are_asked_once),
+        cmocka_unit_test(test_variants_follow_their_weights),
+        cmocka_unit_test(test_variant_by_bucket),
+        cmocka_unit_test(test_result_texts),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
