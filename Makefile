@@ -28,10 +28,10 @@ module: deps $(BUILD)/ngx_http_crm_module.so
 mine: deps $(BUILD)/crm-mine
 test-build: $(BUILD)/asan/ngx_http_crm_module.so $(BUILD)/asan/crm-mine
 
-$(BUILD)/ngx_http_crm_module.so: config $(ADAPTER) $(CORES) $(HEADERS)
+$(BUILD)/ngx_http_crm_module.so: config ngx_crm_module/build $(ADAPTER) $(CORES) $(HEADERS)
 	ngx_crm_module/build $(BUILD)/nginx $@ ""
 
-$(BUILD)/asan/ngx_http_crm_module.so: config $(ADAPTER) $(CORES) $(HEADERS)
+$(BUILD)/asan/ngx_http_crm_module.so: config ngx_crm_module/build $(ADAPTER) $(CORES) $(HEADERS)
 	ngx_crm_module/build $(BUILD)/asan/nginx $@ "$(SANITIZE) -O1"
 
 $(BUILD)/crm-mine: $(MINE) $(CORES) $(HEADERS)

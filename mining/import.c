@@ -564,6 +564,10 @@ import_loop(import_t *im)
             return MINING_EXIT_USAGE;
         }
 
+        if (mining_stop) {
+            break;
+        }
+
         import_failed(im, rc);
         if (!im->follow && im->failures >= IMPORT_FAILURES_MAX) {
             return MINING_EXIT_FAILED;

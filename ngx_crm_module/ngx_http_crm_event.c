@@ -19,10 +19,12 @@
 #endif
 
 
-#define NGX_HTTP_CRM_KEY_MAX    32 /* bytes of a property's key */
-#define NGX_HTTP_CRM_RID_MAX    64 /* bytes of X-Request-Id */
-#define NGX_HTTP_CRM_ORDER_MS   64 /* ms told apart; a power of two */
-#define NGX_HTTP_CRM_ORDER_MAX  999
+#define NGX_HTTP_CRM_KEY_MAX   32 /* bytes of a property's key */
+#define NGX_HTTP_CRM_RID_MAX   64 /* bytes of X-Request-Id */
+#define NGX_HTTP_CRM_ORDER_MS  64 /* ms told apart; a power of two */
+#define NGX_HTTP_CRM_ORDER_MAX 999
+/* ns; we need one or two thousand, the rest was another process's time slice */
+#define NGX_HTTP_CRM_SAMPLE_MAX 50000
 #define NGX_HTTP_CRM_CALIBRATED 1000000 /* ns; then 1 us of error is 0.1 % */
 
 
@@ -536,7 +538,7 @@ ngx_http_crm_log_handler(ngx_http_request_t *r)
     if (ctx->sampled) {
         ns = ngx_http_crm_ticks_ns(ctx->ns + (ngx_http_crm_ticks() - start));
 
-        if (ns != 0) {
+        if (ns != 0 && ns <= NGX_HTTP_CRM_SAMPLE_MAX) {
             ngx_http_crm_count_by(cmcf, NGX_HTTP_CRM_NS, ns);
             ngx_http_crm_count(cmcf, NGX_HTTP_CRM_NS_SAMPLES);
         }

@@ -64,7 +64,7 @@ static ngx_command_t ngx_http_crm_commands[] = {
       NULL },
 
     { ngx_string("crm_zone"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
       ngx_http_crm_zone,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,

@@ -79,10 +79,11 @@ ngx_http_crm_slot_exten(ngx_http_request_t *r)
     hash = ngx_hash_strlow(exten, r->exten.data, r->exten.len);
     type = ngx_hash_find(&clcf->types_hash, hash, exten, r->exten.len);
 
-    return type == NULL || type->len < sizeof("text/html") - 1
-           || ngx_strncasecmp(
-                  type->data, (u_char *) "text/html", sizeof("text/html") - 1)
-                  == 0;
+    return type == NULL
+           || (type->len == sizeof("text/html") - 1
+               && ngx_strncasecmp(
+                      type->data, (u_char *) "text/html", type->len)
+                      == 0);
 }
 
 
@@ -146,8 +147,7 @@ ngx_http_crm_slot_handler(ngx_http_request_t *r)
 
 /*
  * A page of the shop, its error pages included.  nginx's own error texts have
- * no markers: they come without err_status (no error_page led here) and not
- * from an upstream that answered so.
+ * no markers: no error_page led to them, and no upstream answered so.
  */
 static ngx_uint_t
 ngx_http_crm_slot_status(ngx_http_request_t *r)
@@ -160,7 +160,7 @@ ngx_http_crm_slot_status(ngx_http_request_t *r)
         return status == NGX_HTTP_OK;
     }
 
-    return r->err_status != 0
+    return r->error_page || r->internal
            || (r->upstream != NULL
                && r->upstream->headers_in.status_n == status);
 }

@@ -168,7 +168,7 @@ find_candidate(personalize_scanner_t *scanner, const char *p, const char *end)
         scanner->false_hits++;
     }
 
-    p = find_pair(from > p ? from - 1 : p, end);
+    p = find_pair(from, end);
     if (p != NULL) {
         return p;
     }
