@@ -167,7 +167,8 @@ def exported(stack):
     """The rows as COPY text, in chunks of BATCH lines."""
     connection = psycopg2.connect(stack.pg())
     out = io.BytesIO()
-    connection.cursor().copy_expert('copy crm.event to stdout', out)
+    connection.cursor().copy_expert(
+        'copy (select * from crm.event) to stdout', out)
     connection.close()
     lines = out.getvalue().splitlines(keepends=True)
     return [b''.join(lines[i:i + BATCH]) for i in range(0, len(lines), BATCH)]

@@ -234,7 +234,7 @@ def main(argv):
                                                          orders))),
     }
     v.write_source(out, {"source": "generated", "seed": SEED}, counts)
-    print(", ".join(f"{n:,} {what}" for what, n in counts.items()))
+    print("  " + ", ".join(f"{n:,} {what}" for what, n in counts.items()))
     return 0
 
 

@@ -220,7 +220,7 @@ def main(argv):
     }
     v.write_source(out, {"source": "real", "sets": [
         "eshop2008", "online_retail", "rsc15-100k"]}, counts)
-    print(", ".join(f"{n:,} {what}" for what, n in counts.items()))
+    print("  " + ", ".join(f"{n:,} {what}" for what, n in counts.items()))
     return 0
 
 

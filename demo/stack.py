@@ -401,7 +401,6 @@ class Stack:
             "unix_socket_directories": data, "max_connections": 60,
             "shared_buffers": "256MB", "max_wal_size": "2GB",
             "fsync": "on" if self.fsync else "off",
-            "synchronous_commit": "on" if self.fsync else "off",
             "full_page_writes": "on" if self.fsync else "off",
             "log_min_messages": "warning", "timezone": "UTC",
             "log_timezone": "UTC",

@@ -163,8 +163,9 @@ mining_db_open(mining_db_t *db, const char *conninfo)
         return db_lost(db, NULL);
     }
 
-    return mining_db_exec(
-        db, "set timezone to 'UTC'; set client_min_messages to warning");
+    return mining_db_exec(db,
+        "set timezone to 'UTC'; set client_min_messages to warning; "
+        "set synchronous_commit to on");
 }
 
 

@@ -18,8 +18,7 @@
 
 
 static void
-ngx_http_crm_attr_text(
-    personalize_value_t *value, const void *data, size_t len)
+ngx_http_crm_attr_text(personalize_value_t *value, const void *data, size_t len)
 {
     if (len > 0) {
         value->type = PERSONALIZE_TEXT;
@@ -103,8 +102,7 @@ ngx_http_crm_attr_language(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 
     for (n = 0; n < text->len; n++) {
         if (text->data[n] == ',' || text->data[n] == ';'
-            || text->data[n] == ' ')
-        {
+            || text->data[n] == ' ') {
             break;
         }
     }
@@ -353,8 +351,8 @@ ngx_http_crm_attr_customer_id(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
         ngx_http_crm_attr_text(value, ctx->uid.data, ctx->uid.len);
 
     } else if (live != NULL && live->last_us != 0 && live->uid_len > 0) {
-        ngx_http_crm_attr_text(value, live->uid,
-            ngx_min(live->uid_len, TRACKER_LIVE_UID_SIZE));
+        ngx_http_crm_attr_text(
+            value, live->uid, ngx_min(live->uid_len, TRACKER_LIVE_UID_SIZE));
 
     } else {
         ngx_http_crm_attr_customer(r, ctx, path, value);
@@ -382,8 +380,7 @@ ngx_http_crm_attr_query(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 
     (void) ctx;
 
-    if (ngx_http_arg(
-            r, (u_char *) path.data + prefix, path.len - prefix, &arg)
+    if (ngx_http_arg(r, (u_char *) path.data + prefix, path.len - prefix, &arg)
         == NGX_OK)
     {
         ngx_http_crm_attr_text(value, arg.data, arg.len);
@@ -402,10 +399,10 @@ ngx_http_crm_attr_time(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     (void) ctx;
     now = ngx_time();
 
-    ngx_http_crm_attr_number(value,
-        (double) (path.data[sizeof("time.") - 1] == 'h'
-                      ? now / 3600 % 24
-                      : (now / 86400 + 3) % 7 + 1));
+    ngx_http_crm_attr_number(
+        value, (double) (path.data[sizeof("time.") - 1] == 'h'
+                             ? now / 3600 % 24
+                             : (now / 86400 + 3) % 7 + 1));
 }
 
 
@@ -443,9 +440,8 @@ ngx_http_crm_attr_find(personalize_str_t path)
     size_t           i;
     const ngx_str_t *known;
 
-    for (i = 0;
-         i < sizeof(ngx_http_crm_attrs) / sizeof(ngx_http_crm_attrs[0]); i++)
-    {
+    for (i = 0; i < sizeof(ngx_http_crm_attrs) / sizeof(ngx_http_crm_attrs[0]);
+         i++) {
         known = &ngx_http_crm_attrs[i].path;
 
         if (path.len < known->len

@@ -27,8 +27,8 @@ typedef struct {
 
 
 static ngx_int_t
-ngx_http_crm_decide_send(ngx_http_request_t *r, ngx_uint_t status,
-    ngx_str_t *type, ngx_str_t *body)
+ngx_http_crm_decide_send(
+    ngx_http_request_t *r, ngx_uint_t status, ngx_str_t *type, ngx_str_t *body)
 {
     ngx_int_t   rc;
     ngx_buf_t  *b;
@@ -119,16 +119,15 @@ ngx_http_crm_decide_name(const u_char *name, size_t len)
 
 /* Reads the names into slots; a sentence tells what is wrong, or NULL. */
 static const char *
-ngx_http_crm_decide_names(ngx_http_request_t *r, ngx_http_crm_decided_t *slots,
-    ngx_uint_t *nslots)
+ngx_http_crm_decide_names(
+    ngx_http_request_t *r, ngx_http_crm_decided_t *slots, ngx_uint_t *nslots)
 {
     u_char    *p, *end, *src, *dst;
     size_t     len;
     ngx_str_t  arg;
     ngx_uint_t n;
 
-    if (ngx_http_arg(r, (u_char *) "slots", 5, &arg) != NGX_OK
-        || arg.len == 0)
+    if (ngx_http_arg(r, (u_char *) "slots", 5, &arg) != NGX_OK || arg.len == 0)
     {
         return "is missing: name 1 to 16 slots, for example slots=home-hero";
     }
@@ -155,8 +154,7 @@ ngx_http_crm_decide_names(ngx_http_request_t *r, ngx_http_crm_decided_t *slots,
 
         for (n = 0; n < *nslots; n++) {
             if (slots[n].name.len == len
-                && ngx_memcmp(slots[n].name.data, p, len) == 0)
-            {
+                && ngx_memcmp(slots[n].name.data, p, len) == 0) {
                 break;
             }
         }
@@ -179,8 +177,7 @@ ngx_http_crm_decide_names(ngx_http_request_t *r, ngx_http_crm_decided_t *slots,
 
 
 static char *
-ngx_http_crm_decide_text(
-    char *p, const char *end, const char *data, size_t len)
+ngx_http_crm_decide_text(char *p, const char *end, const char *data, size_t len)
 {
     tracker_str_t text;
 

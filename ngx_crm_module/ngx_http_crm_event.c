@@ -1,5 +1,5 @@
 /*
- * ngx_http_crm_event.c - turns a finished request into events, in the log phase.
+ * ngx_http_crm_event.c - finished request to events, in the log phase.
  *
  * An answer that is a page is one event of type "page"; the first crm_event
  * whose if= holds gives it its name and properties, each further one makes an

@@ -28,7 +28,7 @@
 #define NGX_HTTP_CRM_FILES_MAX       1024 /* ring files in one directory */
 #define NGX_HTTP_CRM_WAITING_MAX     64
 #define NGX_HTTP_CRM_ADOPT_MS        1000
-#define NGX_HTTP_CRM_RETRY_LOG       60 /* s between two lines about one fault */
+#define NGX_HTTP_CRM_RETRY_LOG       60 /* s between two lines on one fault */
 
 
 typedef struct {

@@ -657,7 +657,7 @@ ngx_http_crm_init_process(ngx_cycle_t *cycle)
 }
 
 
-/* In the order in which callbacks may still arrive: users before their means. */
+/* In the order in which callbacks may still come: users before their means. */
 static void
 ngx_http_crm_exit_process(ngx_cycle_t *cycle)
 {

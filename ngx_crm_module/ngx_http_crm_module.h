@@ -421,7 +421,7 @@ ngx_http_crm_zone_e ngx_http_crm_zone_get(ngx_http_crm_main_conf_t *cmcf,
 void ngx_http_crm_zone_add(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
     tracker_event_t *event, uint32_t session_started_s, tracker_live_t *live);
-/* Merges what Redis had (live) and PostgreSQL had (profile); NULL: no answer. */
+/* Merges what Redis had (live) and PostgreSQL had (profile); NULL: none. */
 void ngx_http_crm_zone_put(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
     const tracker_live_t *live, const ngx_str_t *profile);

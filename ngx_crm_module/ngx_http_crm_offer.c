@@ -114,8 +114,8 @@ ngx_http_crm_lookup_session(void *data, const tracker_reply_t *reply,
     if (reply != NULL && reply->type == '$'
         && tracker_live_read(&lookup->live, reply->text) == TRACKER_OK)
     {
-        ngx_http_crm_zone_put(lookup->cmcf, lookup->site, lookup->vid,
-            &lookup->live, NULL);
+        ngx_http_crm_zone_put(
+            lookup->cmcf, lookup->site, lookup->vid, &lookup->live, NULL);
     } else {
         lookup->live.last_us = 0;
     }
@@ -138,8 +138,8 @@ ngx_http_crm_lookup_pack(
         return;
     }
 
-    rc = personalize_profile_pack(text, len, lookup->blob,
-        NGX_HTTP_CRM_BLOB_BYTES, &lookup->blob_len);
+    rc = personalize_profile_pack(
+        text, len, lookup->blob, NGX_HTTP_CRM_BLOB_BYTES, &lookup->blob_len);
 
     if (rc == PERSONALIZE_FULL) {
         ngx_http_crm_count(lookup->cmcf, NGX_HTTP_CRM_PROFILES_LARGE);
@@ -180,8 +180,8 @@ ngx_http_crm_lookup_ask_redis(ngx_http_crm_lookup_t *lookup)
     tracker_str_t get = {"GET", 3}, text;
 
     k = ngx_slprintf((u_char *) key,
-        (u_char *) key + sizeof(key) - TRACKER_UUID_TEXT, "crm:s:%V:",
-        &lookup->site->name);
+        (u_char *) key + sizeof(key) - TRACKER_UUID_TEXT,
+        "crm:s:%V:", &lookup->site->name);
     tracker_uuid_text((char *) k, lookup->vid);
 
     text.data = key;
@@ -486,8 +486,7 @@ ngx_http_crm_offer_handler(ngx_http_request_t *r)
 
     ctx = ngx_http_crm_get_ctx(r);
 
-    if (ctx == NULL || ctx->state_loaded
-        || !ngx_http_crm_offer_wanted(r, ctx))
+    if (ctx == NULL || ctx->state_loaded || !ngx_http_crm_offer_wanted(r, ctx))
     {
         return NGX_DECLINED;
     }
@@ -512,8 +511,7 @@ ngx_http_crm_offer_handler(ngx_http_request_t *r)
         ngx_http_get_module_main_conf(r, ngx_http_crm_module), ctx);
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
 
-    if (state == NGX_HTTP_CRM_ZONE_STALE || lookup == NULL
-        || clcf->budget == 0)
+    if (state == NGX_HTTP_CRM_ZONE_STALE || lookup == NULL || clcf->budget == 0)
     {
         ctx->state_loaded = 1;
         return NGX_DECLINED;
@@ -542,7 +540,7 @@ ngx_http_crm_offer_attr_value(
 /* Content in pool memory; most are short enough to be written but once. */
 static ngx_int_t
 ngx_http_crm_offer_render(ngx_http_request_t *r,
-    const personalize_decision_t *decision,
+    const personalize_decision_t             *decision,
     const personalize_request_t *request, ngx_str_t *content)
 {
     char                 buf[NGX_HTTP_CRM_RENDER_STACK];
@@ -607,8 +605,7 @@ ngx_http_crm_offer_slot(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     ngx_http_crm_offer_load_now(r, ctx);
 
     if (personalize_decide(set, slot, &offer->request, &decision)
-        != PERSONALIZE_OK)
-    {
+        != PERSONALIZE_OK) {
         return NGX_DECLINED;
     }
 
@@ -632,9 +629,9 @@ ngx_int_t
 ngx_http_crm_offer_segment(
     ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)
 {
-    ngx_http_crm_ctx_t      *ctx;
-    personalize_value_t      value;
-    const personalize_str_t  path = {"customer.rfm.segment", 20};
+    ngx_http_crm_ctx_t     *ctx;
+    personalize_value_t     value;
+    const personalize_str_t path = {"customer.rfm.segment", 20};
 
     (void) data;
 

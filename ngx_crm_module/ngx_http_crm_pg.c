@@ -25,7 +25,7 @@
 #define NGX_HTTP_CRM_PG_PAUSE_MIN_MS 100
 #define NGX_HTTP_CRM_PG_PAUSE_MAX_MS 5000
 #define NGX_HTTP_CRM_PG_CALLS_MAX    256 /* under way; a power of two */
-#define NGX_HTTP_CRM_PG_LOG_S        30 /* between two lines of a fault */
+#define NGX_HTTP_CRM_PG_LOG_S        30  /* between two lines of a fault */
 
 /* The server gives a call up earlier than we do, so that a slow query costs
  * that call and not the connection. */
@@ -188,8 +188,7 @@ static ngx_int_t
 ngx_http_crm_pg_watch(
     ngx_http_crm_pg_conn_t *pc, ngx_uint_t read, ngx_uint_t write)
 {
-    if (ngx_http_crm_pg_watch_one(pc->c->read, NGX_READ_EVENT, read)
-        != NGX_OK)
+    if (ngx_http_crm_pg_watch_one(pc->c->read, NGX_READ_EVENT, read) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -199,8 +198,8 @@ ngx_http_crm_pg_watch(
 
 
 static void
-ngx_http_crm_pg_timer(ngx_http_crm_pg_conn_t *pc, ngx_event_handler_pt handler,
-    ngx_msec_t delay)
+ngx_http_crm_pg_timer(
+    ngx_http_crm_pg_conn_t *pc, ngx_event_handler_pt handler, ngx_msec_t delay)
 {
     if (pc->timer.timer_set) {
         ngx_del_timer(&pc->timer);
@@ -484,8 +483,7 @@ ngx_http_crm_pg_calling(ngx_http_crm_pg_conn_t *pc)
  */
 static ngx_int_t
 ngx_http_crm_pg_send(ngx_http_crm_pg_t *pg, const char *sql,
-    const char *const *params, ngx_uint_t nparams,
-    ngx_http_crm_pg_call_t *call)
+    const char *const *params, ngx_uint_t nparams, ngx_http_crm_pg_call_t *call)
 {
     ngx_http_crm_pg_conn_t *pc = &pg->caller;
 
@@ -561,17 +559,14 @@ ngx_http_crm_pg_call(ngx_http_crm_main_conf_t *cmcf, const char *function,
     const ngx_http_crm_pg_function_t *f;
 
     if (pg == NULL || !pg->caller.ready
-        || pg->ncalls == NGX_HTTP_CRM_PG_CALLS_MAX)
-    {
+        || pg->ncalls == NGX_HTTP_CRM_PG_CALLS_MAX) {
         return NGX_DECLINED;
     }
 
     for (i = 0; i < NGX_HTTP_CRM_PG_NFUNCTIONS; i++) {
         f = &ngx_http_crm_pg_functions[i];
 
-        if (ngx_strcmp(f->name.data, function) == 0
-            && f->nparams == nparams)
-        {
+        if (ngx_strcmp(f->name.data, function) == 0 && f->nparams == nparams) {
             call.name = (const char *) f->name.data;
             call.done = done;
             call.data = data;

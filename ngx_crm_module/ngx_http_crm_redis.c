@@ -74,6 +74,7 @@ struct ngx_http_crm_redis_s {
     ngx_event_t      flush;   /* posted once per turn */
     ngx_connection_t dummy;   /* timers log the fd of their data */
 
+    ngx_msec_t since;  /* when it came up */
     ngx_msec_t wait;   /* ms before the next attempt */
     time_t     logged; /* when a loss was last logged */
     ngx_uint_t losses; /* since then */
@@ -134,6 +135,13 @@ ngx_http_crm_redis_lost(
 {
     ngx_uint_t outstanding;
 
+    /* a peer that accepts and then talks nonsense is not worth hurrying for */
+    if (redis->state == NGX_HTTP_CRM_REDIS_UP
+        && ngx_current_msec - redis->since > NGX_HTTP_CRM_REDIS_WAIT_MAX)
+    {
+        redis->wait = NGX_HTTP_CRM_REDIS_WAIT_MIN;
+    }
+
     outstanding = redis->last - redis->first;
     ngx_http_crm_redis_disconnect(redis);
     ngx_http_crm_count(redis->cmcf, NGX_HTTP_CRM_REDIS_ERRORS);
@@ -166,7 +174,7 @@ ngx_http_crm_redis_ready(ngx_http_crm_redis_t *redis)
     ngx_uint_t i;
 
     redis->state = NGX_HTTP_CRM_REDIS_UP;
-    redis->wait = NGX_HTTP_CRM_REDIS_WAIT_MIN;
+    redis->since = ngx_current_msec;
 
     if (redis->timer.timer_set) {
         ngx_del_timer(&redis->timer);

@@ -241,9 +241,8 @@ ngx_http_crm_set_save(
     name[sizeof(name) - 1] = '\0';
     temp[sizeof(temp) - 1] = '\0';
 
-    fd = open((char *) temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW
-                                 | O_CLOEXEC,
-        0600);
+    fd = open((char *) temp,
+        O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     rc = NGX_ERROR;
 
     if (fd != NGX_INVALID_FILE) {
@@ -381,8 +380,8 @@ ngx_http_crm_set_ask(ngx_http_crm_set_state_t *st)
     st->again = 0;
     params[0] = st->name;
 
-    if (ngx_http_crm_pg_call(st->cmcf, "campaign_set", params, 1,
-            ngx_http_crm_set_answered, st)
+    if (ngx_http_crm_pg_call(
+            st->cmcf, "campaign_set", params, 1, ngx_http_crm_set_answered, st)
         == NGX_OK)
     {
         st->asked = 1;
@@ -457,8 +456,7 @@ ngx_http_crm_set_notified(
         st = site[i].set_state;
 
         if (st != NULL
-            && (*payload == '\0' || ngx_strcmp(payload, st->name) == 0))
-        {
+            && (*payload == '\0' || ngx_strcmp(payload, st->name) == 0)) {
             ngx_http_crm_set_ask(st);
         }
     }

@@ -203,8 +203,7 @@ ngx_http_crm_piece_link(
 
 
 static ngx_int_t
-ngx_http_crm_piece_emit(
-    ngx_http_request_t *r, ngx_http_crm_body_t *body,
+ngx_http_crm_piece_emit(ngx_http_request_t *r, ngx_http_crm_body_t *body,
     ngx_http_crm_piece_t *piece)
 {
     body->nbusy[piece->kind]++;
@@ -227,8 +226,8 @@ ngx_http_crm_piece_room(ngx_http_crm_body_t *body)
 
 
 static ngx_int_t
-ngx_http_crm_emit_bytes(ngx_http_request_t *r, ngx_http_crm_body_t *body,
-    u_char *data, size_t len)
+ngx_http_crm_emit_bytes(
+    ngx_http_request_t *r, ngx_http_crm_body_t *body, u_char *data, size_t len)
 {
     ngx_http_crm_piece_t *piece;
 
@@ -318,8 +317,7 @@ ngx_http_crm_held_copy(ngx_http_request_t *r, ngx_http_crm_body_t *body,
     const void *data, size_t len)
 {
     if (body->held == NULL) {
-        body->held =
-            ngx_http_crm_piece_get(r, body, NGX_HTTP_CRM_PIECE_LARGE);
+        body->held = ngx_http_crm_piece_get(r, body, NGX_HTTP_CRM_PIECE_LARGE);
 
         if (body->held == NULL) {
             return NGX_ERROR;
@@ -620,15 +618,13 @@ ngx_http_crm_body_flags(
             b->file_pos = b->file_last;
 
             if (!b->last_buf && !b->last_in_chain
-                && !(b->flush && body->unflushed))
-            {
+                && !(b->flush && body->unflushed)) {
                 return NGX_OK;
             }
         }
 
         piece = ngx_http_crm_piece_get(r, body, NGX_HTTP_CRM_PIECE_PLAIN);
-        if (piece == NULL
-            || ngx_http_crm_piece_emit(r, body, piece) != NGX_OK)
+        if (piece == NULL || ngx_http_crm_piece_emit(r, body, piece) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -810,8 +806,7 @@ ngx_http_crm_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     body = ngx_http_get_module_ctx(r, ngx_http_crm_body_module);
 
-    if (body == NULL
-        || (in == NULL && body->in == NULL && body->busy == NULL))
+    if (body == NULL || (in == NULL && body->in == NULL && body->busy == NULL))
     {
         return ngx_http_crm_next_body_filter(r, in);
     }
@@ -828,8 +823,8 @@ ngx_http_crm_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
         rc = ngx_http_crm_body_send(r, body);
 
-    } while (rc != NGX_ERROR && taken == NGX_AGAIN
-             && ngx_http_crm_piece_room(body));
+    } while (
+        rc != NGX_ERROR && taken == NGX_AGAIN && ngx_http_crm_piece_room(body));
 
     if (body->in != NULL) {
         r->buffered |= NGX_HTTP_CRM_BUFFERED;

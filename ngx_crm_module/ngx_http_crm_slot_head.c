@@ -81,8 +81,7 @@ ngx_http_crm_slot_exten(ngx_http_request_t *r)
 
     return type == NULL
            || (type->len == sizeof("text/html") - 1
-               && ngx_strncasecmp(
-                      type->data, (u_char *) "text/html", type->len)
+               && ngx_strncasecmp(type->data, (u_char *) "text/html", type->len)
                       == 0);
 }
 
@@ -175,9 +174,8 @@ ngx_http_crm_slot_wanted(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
 
     if (r != r->main) {
         /* only inside a page that has been marked as private */
-        return ctx->filter != NULL && !r->subrequest_in_memory
-               && !r->background && !r->header_only
-               && ngx_http_crm_is_page(r);
+        return ctx->filter != NULL && !r->subrequest_in_memory && !r->background
+               && !r->header_only && ngx_http_crm_is_page(r);
     }
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
@@ -381,15 +379,13 @@ ngx_http_crm_slot_private(ngx_http_request_t *r)
         last = h->value.data + h->value.len;
 
         if (ngx_strlcasestrn(h->value.data, last, (u_char *) "no-store", 7)
-            != NULL)
-        {
+            != NULL) {
             value = "private, no-store";
             break;
         }
 
         if (ngx_strlcasestrn(h->value.data, last, (u_char *) "no-cache", 7)
-            != NULL)
-        {
+            != NULL) {
             value = "private, no-cache";
         }
     }

@@ -108,7 +108,7 @@ ngx_http_crm_now_us(void)
 }
 
 
-/* The next value of a cookie of that name in one Cookie header; 0 at its end. */
+/* Next value of a cookie of that name in one Cookie header; 0 at its end. */
 static ngx_uint_t
 ngx_http_crm_cookie_next(
     u_char **pos, u_char *end, ngx_str_t *name, ngx_str_t *value)

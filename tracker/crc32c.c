@@ -1,5 +1,5 @@
 /*
- * crc32c.c - the checksum of journal records, by instruction where there is one.
+ * crc32c.c - the checksum of journal records, by instruction if there is one.
  *
  * CRC-32C, because x86-64 computes it since 2008 (SSE4.2) at 8 bytes per three
  * cycles.  Elsewhere a table of 16 words does; it is slower by far and

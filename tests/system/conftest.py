@@ -231,6 +231,7 @@ class Load:
         self.shop = shop
         self.path = path
         self.answered = []          # request ids whose answer came whole
+        self.closed = 0             # idle connections that nginx closed
         self.failed = 0
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self.browse)
@@ -245,6 +246,9 @@ class Load:
                 answer, _, rid = visitor.get(f'{self.path}?n={n}')
                 assert answer.status == 200
                 self.answered.append(rid)
+            except (http.client.RemoteDisconnected, ConnectionResetError,
+                    BrokenPipeError):
+                self.closed += 1    # a browser asks again; so do we
             except (OSError, http.client.HTTPException):
                 self.failed += 1
                 self.stopping.wait(0.02)

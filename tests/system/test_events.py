@@ -83,20 +83,19 @@ def browsed(shop):
                      '/cart/add?id=A1&price=12.50', '/login?user=C-5',
                      '/order/done?order=O-1&total=25&products=A1:2:12.50',
                      '/?q=' + 'a"<\\' * 1500, '/none.html', '/error',
-                     '/gone', '/all/style.css', '/public/plain.html',
-                     '/plain.html?\x7f\xc3\x28'):
-            get(v, path.encode().decode('latin-1').replace(' ', '+')
-                if path.isascii() else path)
+                     '/gone', '/all/style.css', '/public/plain.html'):
+            get(v, path)
         get(v, '/plain.html', 'HEAD')
         get(v, '/cart/add?id=A2', 'POST')
         v.close()
     first.close()
 
-    for rid in ('a' * 64, 'a' * 65, 'a b', 'é', '', '.', '\x00'):
+    for rid in ('a' * 64, 'a' * 65, 'a b', 'é', '', '.'):
         with socket.create_connection(
                 ('127.0.0.1', shop.port('nginx')), timeout=5) as s:
-            s.sendall(f'GET /plain.html HTTP/1.1\r\nHost: x\r\nX-Request-Id: '
-                      f'{rid}\r\nConnection: close\r\n\r\n'.encode('latin-1'))
+            s.sendall('GET /plain.html?é\xff" HTTP/1.1\r\nHost: x\r\n'
+                      f'X-Request-Id: {rid}\r\nConnection: close\r\n\r\n'
+                      .encode('latin-1'))
             while s.recv(65536):
                 pass
 

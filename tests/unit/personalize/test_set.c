@@ -21,7 +21,9 @@
     "digit first"
 #define VALUE_RULE "must be a text, a number, a boolean or null"
 
-#define V            "\"variants\":[{\"key\":\"a\",\"weight\":1,\"content\":\"x\"}]"
+#define V                                                                      \
+    "\"variants\":[{\"key\":\"a\",\"weight\":1,"                               \
+    "\"content\":\"x\"}]"
 #define SET(members) "{\"site\":\"s\",\"version\":1," members "}"
 #define ONE(members) SET("\"campaigns\":[{" members "}]")
 #define BASE         "\"key\":\"k\",\"slot\":\"h\","
