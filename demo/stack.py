@@ -657,13 +657,15 @@ class Stack:
         return stopped
 
     def kill(self, name, sig=signal.SIGKILL):
-        """Signals a server by name; "worker" is one of nginx's."""
+        """Signals a server by name; "worker" is nginx's youngest."""
         if name == "worker":
-            workers = self.nginx.children()
+            workers = [(process_stat(pid) or (0, 0, 0, 0))[3:] + (pid,)
+                       for pid in self.nginx.children()]
             if not workers:
                 raise StackError("nginx has no worker")
-            os.kill(workers[0], sig)
-            return workers[0]
+            pid = max(workers)[1]
+            os.kill(pid, sig)
+            return pid
         process = getattr(self, name)
         pid = process.pid()
         process.kill(sig)

@@ -14,6 +14,9 @@
 #include "mining.h"
 
 
+#define CHECK_YEAR_10000_S 253402300800LL /* 10000-01-01T00:00:00Z */
+
+
 #define CHECK_NAME_MAX     200 /* characters */
 #define CHECK_VARIANTS_MAX 16
 
@@ -69,7 +72,7 @@ check_time(const json_t *value, int64_t *seconds)
     *seconds = us / MINING_US_PER_S;
 
     return *seconds >= MINING_FIRST_DAY * 86400LL
-           && *seconds < MINING_DAYS_MAX * 86400LL;
+           && *seconds < CHECK_YEAR_10000_S;
 }
 
 

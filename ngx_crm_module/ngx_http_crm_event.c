@@ -427,6 +427,7 @@ ngx_http_crm_event_put(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 
     /* both pointed into this frame */
     event->id = NULL;
+    event->uid.data = NULL;
     event->uid.len = 0;
 }
 

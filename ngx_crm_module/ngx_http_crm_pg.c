@@ -63,6 +63,7 @@ struct ngx_http_crm_pg_conn_s {
     ngx_msec_t               pause; /* before the next attempt */
     time_t                   logged;
     unsigned                 ready : 1;
+    unsigned                 told : 1;   /* the log knows that it is down */
     unsigned                 asked : 1;  /* listening: an answer is due */
     unsigned                 broken : 1; /* to be dropped by the event loop */
 };
@@ -253,6 +254,7 @@ ngx_http_crm_pg_log(ngx_http_crm_pg_conn_t *pc, const char *reason)
     }
 
     pc->logged = ngx_time();
+    pc->told = 1;
 
     ngx_log_error(NGX_LOG_ERR, pc->pg->log, 0,
         "crm postgres %s: %*s, pages go on without", pc->what,
@@ -334,8 +336,8 @@ ngx_http_crm_pg_ready(ngx_http_crm_pg_conn_t *pc)
     pc->ready = 1;
     pc->pause = NGX_HTTP_CRM_PG_PAUSE_MIN_MS;
 
-    if (pc->logged != 0) {
-        pc->logged = 0;
+    if (pc->told) {
+        pc->told = 0;
         ngx_log_error(NGX_LOG_NOTICE, pg->log, 0,
             "crm postgres %s: connected again", pc->what);
     }

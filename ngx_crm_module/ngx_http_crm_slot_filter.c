@@ -271,7 +271,7 @@ ngx_http_crm_emit_copy(ngx_http_request_t *r, ngx_http_crm_body_t *body,
     ngx_http_crm_piece_t *piece;
 
     piece = ngx_http_crm_piece_get(r, body, NGX_HTTP_CRM_PIECE_SMALL);
-    if (piece == NULL) {
+    if (piece == NULL || piece->data == NULL) {
         return NGX_ERROR;
     }
 

@@ -50,7 +50,7 @@ def postgres(shop, peers):
 
 
 @pytest.fixture(scope='module', autouse=True)
-def honest(shop, peers):
+def honest(peers, shop):
     """The peers learn where the stores are before the first test."""
     peers[0].to = shop.port('redis')
     peers[1].to = shop.port('postgres')
