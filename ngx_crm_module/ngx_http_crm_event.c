@@ -14,10 +14,6 @@
 
 #include "ngx_http_crm_module.h"
 
-#if (defined __x86_64__ || defined __i386__)
-#include <x86intrin.h>
-#endif
-
 
 #define NGX_HTTP_CRM_KEY_MAX   32 /* bytes of a property's key */
 #define NGX_HTTP_CRM_RID_MAX   64 /* bytes of X-Request-Id */
@@ -25,68 +21,13 @@
 #define NGX_HTTP_CRM_ORDER_MAX 999
 /* ns; we need one or two thousand, the rest was another process's time slice */
 #define NGX_HTTP_CRM_SAMPLE_MAX 50000
-#define NGX_HTTP_CRM_CALIBRATED 1000000 /* ns; then 1 us of error is 0.1 % */
 
 
-/* Of this process: the tick's length, and how many requests began in a ms. */
-static struct {
-    ngx_pid_t pid;
-    uint64_t  ticks;
-    uint64_t  ns;
-} ngx_http_crm_clock;
-
+/* Of this process: how many requests began in a ms. */
 static struct {
     uint64_t ms;
     uint32_t n;
 } ngx_http_crm_order[NGX_HTTP_CRM_ORDER_MS];
-
-
-static uint64_t
-ngx_http_crm_monotonic_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000000000 + (uint64_t) ts.tv_nsec;
-}
-
-
-uint64_t
-ngx_http_crm_ticks(void)
-{
-#if (defined __x86_64__ || defined __i386__)
-    return __rdtsc();
-#else
-    return ngx_http_crm_monotonic_ns();
-#endif
-}
-
-
-/* Measured against the system's clock since this process first asked. */
-uint64_t
-ngx_http_crm_ticks_ns(uint64_t ticks)
-{
-    uint64_t now, now_ticks;
-
-    now = ngx_http_crm_monotonic_ns();
-    now_ticks = ngx_http_crm_ticks();
-
-    if (ngx_http_crm_clock.pid != ngx_pid) {
-        ngx_http_crm_clock.pid = ngx_pid;
-        ngx_http_crm_clock.ns = now;
-        ngx_http_crm_clock.ticks = now_ticks;
-    }
-
-    if (now - ngx_http_crm_clock.ns < NGX_HTTP_CRM_CALIBRATED
-        || now_ticks <= ngx_http_crm_clock.ticks)
-    {
-        return 0;
-    }
-
-    return (uint64_t) ((double) ticks * (double) (now - ngx_http_crm_clock.ns)
-                       / (double) (now_ticks - ngx_http_crm_clock.ticks));
-}
 
 
 static ngx_uint_t
@@ -481,7 +422,10 @@ ngx_http_crm_event_all(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
         event.nshown = 0;
     }
 
-    if (!put && (page || clcf->capture == NGX_HTTP_CRM_CAPTURE_ALL)) {
+    if (!put
+        && (page || ctx->uid.len != 0
+            || clcf->capture == NGX_HTTP_CRM_CAPTURE_ALL))
+    {
         event.name.len = 0;
         event.nprops = 0;
         ngx_http_crm_event_put(r, ctx, cmcf, &event);
@@ -521,8 +465,13 @@ ngx_http_crm_log_handler(ngx_http_request_t *r)
 
     page = clcf->capture != NGX_HTTP_CRM_CAPTURE_OFF && ngx_http_crm_is_page(r);
 
+    ctx = ngx_http_get_module_ctx(r, ngx_http_crm_module);
+
+    /* a log-in answered by a redirect is remembered as well */
     if (!page && clcf->events == NULL
-        && clcf->capture != NGX_HTTP_CRM_CAPTURE_ALL) {
+        && clcf->capture != NGX_HTTP_CRM_CAPTURE_ALL
+        && (ctx == NULL || ctx->uid.len == 0))
+    {
         return NGX_OK;
     }
 

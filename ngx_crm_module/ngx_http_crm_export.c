@@ -203,7 +203,7 @@ ngx_http_crm_export_session(ngx_http_crm_main_conf_t *cmcf,
         return;
     }
 
-    ngx_memcpy(&hash, vid + TRACKER_UUID_SIZE - sizeof(hash), sizeof(hash));
+    ngx_memcpy(&hash, &vid[NGX_HTTP_CRM_VID_RANDOM], sizeof(hash));
 
     for (i = hash & (NGX_HTTP_CRM_SESSION_TABLE - 1); drain->table[i] != 0;
          i = (i + 1) & (NGX_HTTP_CRM_SESSION_TABLE - 1))

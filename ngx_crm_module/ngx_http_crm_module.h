@@ -239,19 +239,22 @@ ngx_int_t ngx_http_crm_visitor_send(
  * from the header filter of the HEAD module. */
 void ngx_http_crm_visitor_identify(
     ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+
+/* ---- ngx_http_crm_clock.c: time and randomness -------------------------- */
+
 /* Current time in µs from nginx's cached clock plus the cycle's fine clock. */
 uint64_t ngx_http_crm_now_us(void);
 /* n random bytes from a pool refilled by getrandom(2); never blocks. */
 void ngx_http_crm_random(uint8_t *buf, size_t n);
+/* A fast clock for measuring ourselves, and its unit in nanoseconds. */
+uint64_t ngx_http_crm_ticks(void);
+uint64_t ngx_http_crm_ticks_ns(uint64_t ticks);
 
 /* ---- ngx_http_crm_event.c: finished request -> event, log phase --------- */
 
 ngx_int_t ngx_http_crm_log_handler(ngx_http_request_t *r);
 /* 1 if the answer is a page for the visitor: text/html. */
 ngx_uint_t ngx_http_crm_is_page(ngx_http_request_t *r);
-/* A fast clock for measuring ourselves, and its unit in nanoseconds. */
-uint64_t ngx_http_crm_ticks(void);
-uint64_t ngx_http_crm_ticks_ns(uint64_t ticks);
 /* ---- ngx_http_crm_journal.c: this worker's ring files ------------------- */
 
 ngx_int_t ngx_http_crm_journals_init(
@@ -397,6 +400,10 @@ ngx_int_t ngx_http_crm_pg_call(ngx_http_crm_main_conf_t *cmcf,
 void      ngx_http_crm_pg_exit(ngx_http_crm_main_conf_t *cmcf);
 /* For crm_status, of this worker: "up", "down", or "off" (not configured). */
 const char *ngx_http_crm_pg_state(ngx_http_crm_main_conf_t *cmcf);
+
+/* The last four bytes of a visitor id are random, and signed: nobody chooses
+ * them, so they are a hash. */
+#define NGX_HTTP_CRM_VID_RANDOM 12
 
 /* ---- ngx_http_crm_zone.c: visitor state in shared memory ---------------- */
 

@@ -84,11 +84,8 @@ struct ngx_http_crm_pg_s {
 static const ngx_http_crm_pg_function_t ngx_http_crm_pg_functions[] = {
     {ngx_string("campaign_set"), 1, "select edge.campaign_set($1)"},
     {ngx_string("visitor"), 3, "select edge.visitor($1, $2, $3)"},
+    {ngx_null_string, 0, NULL},
 };
-
-
-#define NGX_HTTP_CRM_PG_NFUNCTIONS                                             \
-    (sizeof(ngx_http_crm_pg_functions) / sizeof(ngx_http_crm_pg_functions[0]))
 
 
 static void ngx_http_crm_pg_connect(ngx_http_crm_pg_conn_t *pc);
@@ -263,6 +260,23 @@ ngx_http_crm_pg_log(ngx_http_crm_pg_conn_t *pc, const char *reason)
 
 
 static void
+ngx_http_crm_pg_close(ngx_http_crm_pg_conn_t *pc)
+{
+    if (pc->timer.timer_set) {
+        ngx_del_timer(&pc->timer);
+    }
+
+    ngx_http_crm_pg_detach(pc);
+
+    PQfinish(pc->db);
+    pc->db = NULL;
+    pc->ready = 0;
+    pc->asked = 0;
+    pc->broken = 0;
+}
+
+
+static void
 ngx_http_crm_pg_retry(ngx_event_t *ev)
 {
     ngx_connection_t *dummy = ev->data;
@@ -278,13 +292,7 @@ ngx_http_crm_pg_drop(ngx_http_crm_pg_conn_t *pc, const char *reason)
     ngx_http_crm_pg_t *pg = pc->pg;
 
     ngx_http_crm_pg_log(pc, reason);
-    ngx_http_crm_pg_detach(pc);
-
-    PQfinish(pc->db);
-    pc->db = NULL;
-    pc->ready = 0;
-    pc->asked = 0;
-    pc->broken = 0;
+    ngx_http_crm_pg_close(pc);
 
     /* from half the pause to all of it, so that workers spread */
     ngx_http_crm_pg_timer(pc, ngx_http_crm_pg_retry,
@@ -303,17 +311,7 @@ ngx_http_crm_pg_deadline(ngx_event_t *ev)
     ngx_connection_t       *dummy = ev->data;
     ngx_http_crm_pg_conn_t *pc = dummy->data;
 
-    ngx_http_crm_pg_drop(pc, "timed out");
-}
-
-
-static void
-ngx_http_crm_pg_broken(ngx_event_t *ev)
-{
-    ngx_connection_t       *dummy = ev->data;
-    ngx_http_crm_pg_conn_t *pc = dummy->data;
-
-    ngx_http_crm_pg_drop(pc, PQerrorMessage(pc->db));
+    ngx_http_crm_pg_drop(pc, pc->broken ? PQerrorMessage(pc->db) : "timed out");
 }
 
 
@@ -323,7 +321,7 @@ ngx_http_crm_pg_break(ngx_http_crm_pg_conn_t *pc)
 {
     pc->broken = 1;
     pc->ready = 0;
-    ngx_http_crm_pg_timer(pc, ngx_http_crm_pg_broken, 1);
+    ngx_http_crm_pg_timer(pc, ngx_http_crm_pg_deadline, 1);
 }
 
 
@@ -555,7 +553,6 @@ ngx_http_crm_pg_call(ngx_http_crm_main_conf_t *cmcf, const char *function,
     const char *const *params, ngx_uint_t nparams, ngx_http_crm_pg_pt done,
     void *data)
 {
-    ngx_uint_t                        i;
     ngx_http_crm_pg_t                *pg = cmcf->pg;
     ngx_http_crm_pg_call_t            call;
     const ngx_http_crm_pg_function_t *f;
@@ -565,9 +562,7 @@ ngx_http_crm_pg_call(ngx_http_crm_main_conf_t *cmcf, const char *function,
         return NGX_DECLINED;
     }
 
-    for (i = 0; i < NGX_HTTP_CRM_PG_NFUNCTIONS; i++) {
-        f = &ngx_http_crm_pg_functions[i];
-
+    for (f = ngx_http_crm_pg_functions; f->sql != NULL; f++) {
         if (ngx_strcmp(f->name.data, function) == 0 && f->nparams == nparams) {
             call.name = (const char *) f->name.data;
             call.done = done;
@@ -795,20 +790,6 @@ ngx_http_crm_pg_init(ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle)
 }
 
 
-static void
-ngx_http_crm_pg_conn_exit(ngx_http_crm_pg_conn_t *pc)
-{
-    if (pc->timer.timer_set) {
-        ngx_del_timer(&pc->timer);
-    }
-
-    ngx_http_crm_pg_detach(pc);
-    PQfinish(pc->db);
-    pc->db = NULL;
-    pc->ready = 0;
-}
-
-
 void
 ngx_http_crm_pg_exit(ngx_http_crm_main_conf_t *cmcf)
 {
@@ -818,8 +799,8 @@ ngx_http_crm_pg_exit(ngx_http_crm_main_conf_t *cmcf)
         return;
     }
 
-    ngx_http_crm_pg_conn_exit(&pg->caller);
-    ngx_http_crm_pg_conn_exit(&pg->listener);
+    ngx_http_crm_pg_close(&pg->caller);
+    ngx_http_crm_pg_close(&pg->listener);
     ngx_http_crm_pg_fail_all(pg);
     cmcf->pg = NULL;
 }

@@ -345,7 +345,8 @@ ngx_http_crm_redis_connected(ngx_http_crm_redis_t *redis)
 }
 
 
-/* Hands out the replies that are complete; NGX_ERROR: this is not Redis. */
+/* Hands out the replies that are complete; NGX_ERROR: this is not Redis,
+ * NGX_ABORT: a callback gave up. */
 static ngx_int_t
 ngx_http_crm_redis_parse(ngx_http_crm_redis_t *redis)
 {
@@ -382,7 +383,7 @@ ngx_http_crm_redis_parse(ngx_http_crm_redis_t *redis)
         }
 
         if (redis->state == NGX_HTTP_CRM_REDIS_DOWN) {
-            return NGX_ERROR;
+            return NGX_ABORT;
         }
     }
 
@@ -398,6 +399,7 @@ static void
 ngx_http_crm_redis_read(ngx_http_crm_redis_t *redis)
 {
     ssize_t           n;
+    ngx_int_t         rc;
     ngx_connection_t *c;
 
     c = redis->peer.connection;
@@ -426,8 +428,13 @@ ngx_http_crm_redis_read(ngx_http_crm_redis_t *redis)
 
         redis->in.end += n;
 
-        if (ngx_http_crm_redis_parse(redis) != NGX_OK) {
-            ngx_http_crm_redis_lost(redis, "sent what was not asked for", 0);
+        rc = ngx_http_crm_redis_parse(redis);
+
+        if (rc != NGX_OK) {
+            ngx_http_crm_redis_lost(redis,
+                rc == NGX_ABORT ? "did not let us in"
+                                : "sent what was not asked for",
+                0);
             return;
         }
     }

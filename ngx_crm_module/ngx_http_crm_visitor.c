@@ -17,95 +17,13 @@
 
 #include "ngx_http_crm_module.h"
 
-#include <sys/random.h>
-
 
 #define NGX_HTTP_CRM_SAMPLE_EVERY 16 /* requests; a power of two */
-#define NGX_HTTP_CRM_RANDOM_BYTES 4096
 #define NGX_HTTP_CRM_UID_MAX      64
 
 
-/* The only statics of the adapter, and no configuration: a pool of random
- * bytes that belongs to one process, and what made time strictly grow. */
-static struct {
-    uint8_t   bytes[NGX_HTTP_CRM_RANDOM_BYTES];
-    size_t    used;
-    ngx_pid_t pid; /* a fork must not share the bytes */
-} ngx_http_crm_pool;
-
-static uint64_t   ngx_http_crm_last_us;
+/* of this process; every sixteenth is measured */
 static ngx_uint_t ngx_http_crm_requests;
-
-
-static void
-ngx_http_crm_pool_fill(void)
-{
-    size_t  got;
-    ssize_t n;
-
-    got = 0;
-
-    while (got < NGX_HTTP_CRM_RANDOM_BYTES) {
-        n = getrandom(ngx_http_crm_pool.bytes + got,
-            NGX_HTTP_CRM_RANDOM_BYTES - got, GRND_NONBLOCK);
-
-        if (n <= 0) {
-            break;
-        }
-
-        got += n;
-    }
-
-    /* early in boot only; ids need to differ, not to be unguessable */
-    for (; got < NGX_HTTP_CRM_RANDOM_BYTES; got++) {
-        ngx_http_crm_pool.bytes[got] = (uint8_t) (ngx_random() >> 7);
-    }
-
-    ngx_http_crm_pool.used = 0;
-    ngx_http_crm_pool.pid = ngx_pid;
-}
-
-
-void
-ngx_http_crm_random(uint8_t *buf, size_t n)
-{
-    size_t part;
-
-    while (n > 0) {
-        if (ngx_http_crm_pool.pid != ngx_pid
-            || ngx_http_crm_pool.used == NGX_HTTP_CRM_RANDOM_BYTES)
-        {
-            ngx_http_crm_pool_fill();
-        }
-
-        part = ngx_min(n, NGX_HTTP_CRM_RANDOM_BYTES - ngx_http_crm_pool.used);
-        ngx_memcpy(buf, ngx_http_crm_pool.bytes + ngx_http_crm_pool.used, part);
-        ngx_http_crm_pool.used += part;
-        buf += part;
-        n -= part;
-    }
-}
-
-
-/* nginx's clock moves in ms: the µs below only keep the order in a worker. */
-uint64_t
-ngx_http_crm_now_us(void)
-{
-    uint64_t    us;
-    ngx_time_t *tp;
-
-    tp = ngx_timeofday();
-    us = ((uint64_t) tp->sec * 1000 + tp->msec) * 1000;
-
-    /* a clock that was set back far is followed */
-    if (us <= ngx_http_crm_last_us && ngx_http_crm_last_us - us < 1000000) {
-        us = ngx_http_crm_last_us + 1;
-    }
-
-    ngx_http_crm_last_us = us;
-
-    return us;
-}
 
 
 /* Next value of a cookie of that name in one Cookie header; 0 at its end. */
@@ -562,6 +480,26 @@ ngx_http_crm_cookie_add(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 }
 
 
+/* 1 if the answer is about the visitor: a page, or a redirect after a log-in
+ * or an order, or a decision; 0 for an image or a style sheet. */
+static ngx_uint_t
+ngx_http_crm_visitor_concerned(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    ngx_http_crm_loc_conf_t *clcf)
+{
+    ngx_http_core_loc_conf_t *core;
+
+    if (clcf->capture == NGX_HTTP_CRM_CAPTURE_ALL || clcf->events != NULL
+        || ctx->uid.len != 0 || ngx_http_crm_is_page(r))
+    {
+        return 1;
+    }
+
+    core = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    return core->handler == ngx_http_crm_decide_handler;
+}
+
+
 static ngx_int_t
 ngx_http_crm_visitor_answer(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
 {
@@ -574,8 +512,7 @@ ngx_http_crm_visitor_answer(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
     /* a 304 changes the headers of a page that somebody else may hold */
     if (!clcf->enable || clcf->capture == NGX_HTTP_CRM_CAPTURE_OFF
         || r->headers_out.status == NGX_HTTP_NOT_MODIFIED
-        || (clcf->capture == NGX_HTTP_CRM_CAPTURE_HTML
-            && !ngx_http_crm_is_page(r)))
+        || !ngx_http_crm_visitor_concerned(r, ctx, clcf))
     {
         return NGX_OK;
     }

@@ -290,8 +290,7 @@ ngx_http_crm_zone_bucket(
 {
     uint32_t random;
 
-    ngx_memcpy(
-        &random, vid + TRACKER_UUID_SIZE - sizeof(random), sizeof(random));
+    ngx_memcpy(&random, &vid[NGX_HTTP_CRM_VID_RANDOM], sizeof(random));
 
     return &zone->buckets[(random ^ site) & (zone->head->nbuckets - 1)];
 }

@@ -349,8 +349,15 @@ def test_postgres_stopped_with_a_signal(shop, postgres, greeting):
 
 def test_a_page_waits_for_postgres_no_longer_than_its_budget(
         shop, postgres, greeting):
-    """Asked and not answered: the budget is spent, and counted."""
+    """Of a visitor unknown to this node, and a store that says nothing."""
     visitors = strangers(shop, 8)
+    for v in visitors:
+        v.close()
+    shop.nginx.stop()               # a zone that knows nobody
+    shop.start_nginx()
+    probe = visitors.pop()
+    probe.get('/')
+    poll(lambda: shop.counter('lookups') > 0, 'a visitor to be asked for')
     before = shop.counter('budget_spent')
     pids = shop.postgres.members()
     for pid in pids:
@@ -366,6 +373,7 @@ def test_a_page_waits_for_postgres_no_longer_than_its_budget(
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
+    probe.close()
 
 
 @pytest.mark.parametrize('limit', [0, 1, 5, 9, 40, 150, 300, 400, 500, 700,

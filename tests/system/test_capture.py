@@ -197,6 +197,17 @@ def test_customer_is_known_after_login(shop, visitor):
                     event['vid']) == [('C-77',)]
 
 
+def test_login_by_a_redirect_as_the_first_request_is_remembered(
+        shop, visitor):
+    v = visitor()
+    answer, _, rid = v.get('/login303?user=C-78')
+    assert answer.status == 303 and v.cookie is not None
+    event = shop.events(rid)[0]
+    assert event['uid'] == 'C-78' and event['type'] == 'track'
+    _, _, later = v.get('/plain.html')
+    assert shop.events(later)[0]['uid'] == 'C-78'
+
+
 @pytest.mark.parametrize('user', ['', 'x' * 65, 'a%00b'])
 def test_hostile_identify_is_ignored_and_never_forwarded(shop, visitor, user):
     v = visitor()
@@ -260,6 +271,7 @@ def test_ledger_and_status_add_up(shop, visitor):
 
 
 CONF = {'server': SERVER + '''
+        location = /login303 { proxy_pass http://127.0.0.1:@SHOP_PORT@; }
         location /short/ {
             crm_session_timeout 3s;
             alias @RUN@/pages/;
