@@ -17,7 +17,7 @@ ADAPTER  = $(wildcard ngx_crm_module/*.c)
 MINE     = $(wildcard mining/*.c)
 HEADERS  = $(wildcard tracker/*.h personalize/*.h ngx_crm_module/*.h mining/*.h)
 
-.PHONY: all module mine test-build demo up down test unit lint bench fuzz \
+.PHONY: all module mine test-build demo up down test unit lint browser bench fuzz \
         proof install clean deps deps-test deps-bench
 
 all: module mine
@@ -59,6 +59,9 @@ unit: deps deps-test
 
 lint: deps deps-test module
 	tests/gates/lint
+
+browser: deps deps-test
+	. run/env && CRM_URL=$$CRM_URL tests/browser/run
 
 fuzz: deps deps-test
 	tests/fuzz/run -s 60

@@ -423,8 +423,9 @@ ngx_http_crm_event_all(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     }
 
     if (!put
-        && (page || ctx->uid.len != 0
-            || clcf->capture == NGX_HTTP_CRM_CAPTURE_ALL))
+        && (page || clcf->capture == NGX_HTTP_CRM_CAPTURE_ALL
+            || (ctx->uid.len != 0
+                && clcf->capture != NGX_HTTP_CRM_CAPTURE_OFF)))
     {
         event.name.len = 0;
         event.nprops = 0;

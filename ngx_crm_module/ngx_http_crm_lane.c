@@ -24,7 +24,8 @@
 #include "ngx_http_crm_module.h"
 
 
-#define NGX_HTTP_CRM_BATCH_BYTES (256 * 1024)
+/* and one record more, 128 KB at most: XINFO's two entries fit its megabyte */
+#define NGX_HTTP_CRM_BATCH_BYTES (192 * 1024)
 #define NGX_HTTP_CRM_BATCH_HEAD  512 /* the words of XADD around the events */
 #define NGX_HTTP_CRM_BACKLOG     200 /* events: do not wait for the timer */
 #define NGX_HTTP_CRM_RETRY_MIN   100 /* ms */
@@ -349,11 +350,13 @@ ngx_http_crm_lane_collect(ngx_http_crm_lane_t *lane, tracker_journal_t *journal,
 
     *bytes = 0;
 
-    for (n = 0; n < NGX_HTTP_CRM_BATCH_EVENTS; n++) {
-
-        if (tracker_journal_next(journal, after, &record) != TRACKER_OK
-            || (n > 0 && *bytes + record.data.len > NGX_HTTP_CRM_BATCH_BYTES))
-        {
+    /* a record read is a record taken: reading it again would make the
+     * journal search from its tail */
+    for (n = 0;
+         n < NGX_HTTP_CRM_BATCH_EVENTS && *bytes < NGX_HTTP_CRM_BATCH_BYTES;
+         n++)
+    {
+        if (tracker_journal_next(journal, after, &record) != TRACKER_OK) {
             break;
         }
 

@@ -492,6 +492,51 @@ ngx_int_t ngx_http_crm_slot_header(ngx_http_request_t *r);
 /* Replaces every Cache-Control of the answer; value ends in NUL and stays. */
 ngx_int_t ngx_http_crm_cache_control(ngx_http_request_t *r, const char *value);
 
+/* ---- ngx_http_crm_piece.c: output of the slot filter -------------------- */
+
+#define NGX_HTTP_CRM_DEFAULT_MAX 16384 /* bytes between two markers */
+
+typedef enum {
+    NGX_HTTP_CRM_PIECE_PLAIN = 0, /* points to somebody else's bytes */
+    NGX_HTTP_CRM_PIECE_SMALL,     /* has room for a marker */
+    NGX_HTTP_CRM_PIECE_LARGE,     /* has room for a marker and a default */
+    NGX_HTTP_CRM_PIECE_KINDS
+} ngx_http_crm_piece_e;
+
+typedef struct ngx_http_crm_piece_s ngx_http_crm_piece_t;
+
+struct ngx_http_crm_piece_s {
+    ngx_buf_t             buf; /* first: a buf with our tag is a piece */
+    ngx_http_crm_piece_e  kind;
+    u_char               *data; /* its own room */
+    ngx_http_crm_piece_t *next; /* in the list of free ones */
+};
+
+/* Of one request or subrequest; starts zeroed but for `last` = &out. */
+typedef struct {
+    ngx_chain_t          *out;     /* for the next filter */
+    ngx_chain_t         **last;    /* where `out` goes on */
+    ngx_chain_t          *busy;    /* given to the next filter, not sent yet */
+    ngx_http_crm_piece_t *carrier; /* emitted last */
+    ngx_http_crm_piece_t *free[NGX_HTTP_CRM_PIECE_KINDS];
+    ngx_uint_t            nbusy[NGX_HTTP_CRM_PIECE_KINDS];
+    unsigned              unflushed : 1; /* bytes went out since a flush */
+} ngx_http_crm_pieces_t;
+
+/* A piece that is empty as yet; NULL: memory. */
+ngx_http_crm_piece_t *ngx_http_crm_piece_get(ngx_http_request_t *r,
+    ngx_http_crm_pieces_t *pieces, ngx_http_crm_piece_e kind);
+ngx_int_t ngx_http_crm_piece_emit(ngx_http_request_t *r,
+    ngx_http_crm_pieces_t *pieces, ngx_http_crm_piece_t *piece);
+/* Passes a buf of somebody else as it is. */
+ngx_int_t ngx_http_crm_piece_link(
+    ngx_http_request_t *r, ngx_http_crm_pieces_t *pieces, ngx_buf_t *buf);
+/* 1 if one more piece of each kind may be emitted. */
+ngx_uint_t ngx_http_crm_piece_room(const ngx_http_crm_pieces_t *pieces);
+/* The next filter has taken `out`: takes back what it has sent. */
+void ngx_http_crm_piece_sent(
+    ngx_http_request_t *r, ngx_http_crm_pieces_t *pieces);
+
 /* ---- ngx_http_crm_slot_filter.c: head and body filter modules ----------- */
 
 /* ---- ngx_http_crm_status.c: counters for the operator ------------------- */

@@ -53,11 +53,12 @@ typedef struct {
 
 struct ngx_http_crm_pg_conn_s {
     ngx_http_crm_pg_t       *pg;
-    const char              *what;  /* for the log */
-    ngx_http_crm_pg_state_pt setup; /* called once connected */
-    ngx_http_crm_pg_state_pt state; /* called when the socket is ready */
-    PGconn                  *db;    /* NULL: pausing */
-    ngx_connection_t        *c;     /* on a duplicate of libpq's socket */
+    const char              *what;    /* for the log */
+    ngx_http_crm_pg_state_pt setup;   /* called once connected */
+    ngx_http_crm_pg_state_pt state;   /* called when the socket is ready */
+    ngx_http_crm_pg_state_pt expired; /* called when the time is over */
+    PGconn                  *db;      /* NULL: pausing */
+    ngx_connection_t        *c;       /* on a duplicate of libpq's socket */
     ngx_event_t              timer;
     ngx_connection_t         dummy; /* what a timer's data must look like */
     ngx_msec_t               pause; /* before the next attempt */
@@ -110,63 +111,6 @@ ngx_http_crm_pg_notice(void *data, const char *message)
 }
 
 
-/*
- * The events go before the descriptor is closed: libpq's own descriptor keeps
- * the socket open, and epoll would go on reporting it.
- */
-static void
-ngx_http_crm_pg_detach(ngx_http_crm_pg_conn_t *pc)
-{
-    ngx_connection_t *c = pc->c;
-
-    if (c == NULL) {
-        return;
-    }
-
-    if (c->read->active) {
-        (void) ngx_del_event(c->read, NGX_READ_EVENT, 0);
-    }
-
-    if (c->write->active) {
-        (void) ngx_del_event(c->write, NGX_WRITE_EVENT, 0);
-    }
-
-    ngx_close_connection(c);
-    pc->c = NULL;
-}
-
-
-static ngx_int_t
-ngx_http_crm_pg_attach(ngx_http_crm_pg_conn_t *pc)
-{
-    int               fd;
-    ngx_connection_t *c;
-
-    ngx_http_crm_pg_detach(pc);
-
-    fd = fcntl(PQsocket(pc->db), F_DUPFD_CLOEXEC, 0);
-    if (fd == -1) {
-        return NGX_ERROR;
-    }
-
-    c = ngx_get_connection(fd, pc->pg->log);
-    if (c == NULL) {
-        (void) close(fd);
-        return NGX_ERROR;
-    }
-
-    c->data = pc;
-    c->log = pc->pg->log;
-    c->read->log = c->log;
-    c->write->log = c->log;
-    c->read->handler = ngx_http_crm_pg_event;
-    c->write->handler = ngx_http_crm_pg_event;
-    pc->c = c;
-
-    return NGX_OK;
-}
-
-
 static ngx_int_t
 ngx_http_crm_pg_watch_one(ngx_event_t *ev, ngx_int_t event, ngx_uint_t on)
 {
@@ -195,15 +139,70 @@ ngx_http_crm_pg_watch(
 }
 
 
+/*
+ * The events go before the descriptor is closed: libpq's own descriptor keeps
+ * the socket open, and epoll would go on reporting it.
+ */
 static void
-ngx_http_crm_pg_timer(
-    ngx_http_crm_pg_conn_t *pc, ngx_event_handler_pt handler, ngx_msec_t delay)
+ngx_http_crm_pg_detach(ngx_http_crm_pg_conn_t *pc)
+{
+    if (pc->c == NULL) {
+        return;
+    }
+
+    (void) ngx_http_crm_pg_watch(pc, 0, 0);
+    ngx_close_connection(pc->c);
+    pc->c = NULL;
+}
+
+
+static ngx_int_t
+ngx_http_crm_pg_attach(ngx_http_crm_pg_conn_t *pc)
+{
+    int               fd;
+    ngx_connection_t *c;
+
+    fd = fcntl(PQsocket(pc->db), F_DUPFD_CLOEXEC, 0);
+    if (fd == -1) {
+        return NGX_ERROR;
+    }
+
+    c = ngx_get_connection(fd, pc->pg->log);
+    if (c == NULL) {
+        (void) close(fd);
+        return NGX_ERROR;
+    }
+
+    c->data = pc;
+    c->read->log = c->log;
+    c->write->log = c->log;
+    c->read->handler = ngx_http_crm_pg_event;
+    c->write->handler = ngx_http_crm_pg_event;
+    pc->c = c;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_crm_pg_expired(ngx_event_t *ev)
+{
+    ngx_connection_t       *dummy = ev->data;
+    ngx_http_crm_pg_conn_t *pc = dummy->data;
+
+    pc->expired(pc);
+}
+
+
+static void
+ngx_http_crm_pg_timer(ngx_http_crm_pg_conn_t *pc,
+    ngx_http_crm_pg_state_pt expired, ngx_msec_t delay)
 {
     if (pc->timer.timer_set) {
         ngx_del_timer(&pc->timer);
     }
 
-    pc->timer.handler = handler;
+    pc->expired = expired;
     ngx_add_timer(&pc->timer, delay);
 }
 
@@ -253,6 +252,10 @@ ngx_http_crm_pg_log(ngx_http_crm_pg_conn_t *pc, const char *reason)
     pc->logged = ngx_time();
     pc->told = 1;
 
+    if (*reason == '\0') {
+        reason = "worker_connections are spent";
+    }
+
     ngx_log_error(NGX_LOG_ERR, pc->pg->log, 0,
         "crm postgres %s: %*s, pages go on without", pc->what,
         strcspn(reason, "\r\n"), reason);
@@ -276,15 +279,6 @@ ngx_http_crm_pg_close(ngx_http_crm_pg_conn_t *pc)
 }
 
 
-static void
-ngx_http_crm_pg_retry(ngx_event_t *ev)
-{
-    ngx_connection_t *dummy = ev->data;
-
-    ngx_http_crm_pg_connect(dummy->data);
-}
-
-
 /* Ends the connection from any state and arms the next attempt. */
 static void
 ngx_http_crm_pg_drop(ngx_http_crm_pg_conn_t *pc, const char *reason)
@@ -295,7 +289,7 @@ ngx_http_crm_pg_drop(ngx_http_crm_pg_conn_t *pc, const char *reason)
     ngx_http_crm_pg_close(pc);
 
     /* from half the pause to all of it, so that workers spread */
-    ngx_http_crm_pg_timer(pc, ngx_http_crm_pg_retry,
+    ngx_http_crm_pg_timer(pc, ngx_http_crm_pg_connect,
         pc->pause / 2 + ngx_random() % (pc->pause / 2));
     pc->pause = ngx_min(pc->pause * 2, NGX_HTTP_CRM_PG_PAUSE_MAX_MS);
 
@@ -306,11 +300,8 @@ ngx_http_crm_pg_drop(ngx_http_crm_pg_conn_t *pc, const char *reason)
 
 
 static void
-ngx_http_crm_pg_deadline(ngx_event_t *ev)
+ngx_http_crm_pg_deadline(ngx_http_crm_pg_conn_t *pc)
 {
-    ngx_connection_t       *dummy = ev->data;
-    ngx_http_crm_pg_conn_t *pc = dummy->data;
-
     ngx_http_crm_pg_drop(pc, pc->broken ? PQerrorMessage(pc->db) : "timed out");
 }
 
@@ -356,11 +347,11 @@ ngx_http_crm_pg_calls_timer(ngx_http_crm_pg_t *pg)
 {
     ngx_msec_int_t left;
 
-    if (pg->caller.timer.timer_set) {
-        ngx_del_timer(&pg->caller.timer);
-    }
-
     if (pg->ncalls == 0) {
+        if (pg->caller.timer.timer_set) {
+            ngx_del_timer(&pg->caller.timer);
+        }
+
         return;
     }
 
@@ -433,14 +424,11 @@ ngx_http_crm_pg_result(ngx_http_crm_pg_t *pg, PGresult *result)
 static void
 ngx_http_crm_pg_calling(ngx_http_crm_pg_conn_t *pc)
 {
-    int                rc;
     PGresult          *result;
     ngx_uint_t         nulls;
     ngx_http_crm_pg_t *pg = pc->pg;
 
-    rc = PQflush(pc->db);
-
-    if (rc < 0 || !PQconsumeInput(pc->db)) {
+    if (PQflush(pc->db) < 0 || !PQconsumeInput(pc->db)) {
         ngx_http_crm_pg_drop(pc, PQerrorMessage(pc->db));
         return;
     }
@@ -577,7 +565,7 @@ ngx_http_crm_pg_call(ngx_http_crm_main_conf_t *cmcf, const char *function,
 
 /* ---- the connection that listens ---------------------------------------- */
 
-static void ngx_http_crm_pg_ping(ngx_event_t *ev);
+static void ngx_http_crm_pg_ping(ngx_http_crm_pg_conn_t *pc);
 
 
 /* 0: the answer to LISTEN or to a ping was an error. */
@@ -657,11 +645,9 @@ ngx_http_crm_pg_ask(ngx_http_crm_pg_conn_t *pc, const char *sql)
 
 /* A silent connection may be a dead one; nobody would tell. */
 static void
-ngx_http_crm_pg_ping(ngx_event_t *ev)
+ngx_http_crm_pg_ping(ngx_http_crm_pg_conn_t *pc)
 {
-    ngx_connection_t *dummy = ev->data;
-
-    ngx_http_crm_pg_ask(dummy->data, "select 1");
+    ngx_http_crm_pg_ask(pc, "select 1");
 }
 
 
@@ -670,11 +656,7 @@ ngx_http_crm_pg_listener_setup(ngx_http_crm_pg_conn_t *pc)
 {
     pc->state = ngx_http_crm_pg_listening;
 
-    if (PQsetnonblocking(pc->db, 1) != 0) {
-        ngx_http_crm_pg_drop(pc, PQerrorMessage(pc->db));
-        return;
-    }
-
+    (void) PQsetnonblocking(pc->db, 1);
     ngx_http_crm_pg_ask(pc, NGX_HTTP_CRM_PG_LISTEN);
 }
 
@@ -755,11 +737,12 @@ ngx_http_crm_pg_conn_init(ngx_http_crm_pg_t *pg, ngx_http_crm_pg_conn_t *pc,
     pc->dummy.fd = (ngx_socket_t) -1;
     pc->dummy.data = pc;
     pc->timer.data = &pc->dummy;
+    pc->timer.handler = ngx_http_crm_pg_expired;
     pc->timer.log = pg->log;
     pc->timer.cancelable = 1;
 
     /* from the event loop, when every part of the worker has been set up */
-    ngx_http_crm_pg_timer(pc, ngx_http_crm_pg_retry, 1);
+    ngx_http_crm_pg_timer(pc, ngx_http_crm_pg_connect, 1);
 }
 
 

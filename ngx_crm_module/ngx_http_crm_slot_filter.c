@@ -10,11 +10,11 @@
  * the part in earlier buffers is copied, since nginx may have but one buffer,
  * and would wait for it forever.
  *
- * Copies go round, a few of each kind.  When all are on their way to a slow
- * client the scan stops and the input stays with its owner, who then stops
- * reading: memory is bounded however long the page is and whatever it holds.
+  * Copies go round, a few of each kind (ngx_http_crm_piece.c).  When all are on
+ * their way to a slow client the scan stops and the input stays with its owner,
+ * who then stops reading: memory is bounded whatever the page holds.
  *
- * At most TRACKER_EVENT_SLOTS_MAX different slots of a page are filled, which
+* At most TRACKER_EVENT_SLOTS_MAX different slots of a page are filled, which
  * is what an event can report.  A slot that occurs again gets the same content.
  * A slot counts as shown when its bytes went into the next filter.
  *
@@ -25,7 +25,6 @@
 #include "ngx_http_crm_module.h"
 
 
-#define NGX_HTTP_CRM_DEFAULT_MAX 16384 /* bytes between two markers */
 /* A bit of r->buffered: the image filter's, which never sees html. */
 #define NGX_HTTP_CRM_BUFFERED 0x08
 
@@ -42,36 +41,11 @@ typedef struct {
 
 /* Of the main request. */
 typedef struct {
-    ngx_http_crm_slot_t slots[TRACKER_EVENT_SLOTS_MAX];
-    ngx_uint_t          nslots;
-    ngx_uint_t          queued; /* sum over the slots */
-    ngx_uint_t          unclosed;
+    ngx_http_crm_slot_t *slots[TRACKER_EVENT_SLOTS_MAX];
+    ngx_uint_t           nslots;
+    ngx_uint_t           queued; /* sum over the slots */
+    ngx_uint_t           unclosed;
 } ngx_http_crm_page_t;
-
-typedef enum {
-    NGX_HTTP_CRM_PIECE_PLAIN = 0, /* points to somebody else's bytes */
-    NGX_HTTP_CRM_PIECE_SMALL,     /* has room for a marker */
-    NGX_HTTP_CRM_PIECE_LARGE,     /* has room for a default */
-    NGX_HTTP_CRM_PIECE_KINDS
-} ngx_http_crm_piece_e;
-
-static const struct {
-    size_t     bytes;
-    ngx_uint_t max; /* on their way at the same time; 0: any number */
-} ngx_http_crm_pieces[NGX_HTTP_CRM_PIECE_KINDS] = {
-    {0, 0},
-    {PERSONALIZE_MARKER_MAX, 32},
-    {PERSONALIZE_MARKER_MAX + NGX_HTTP_CRM_DEFAULT_MAX, 2},
-};
-
-typedef struct ngx_http_crm_piece_s ngx_http_crm_piece_t;
-
-struct ngx_http_crm_piece_s {
-    ngx_buf_t             buf; /* first: a buf with our tag is a piece */
-    ngx_http_crm_piece_e  kind;
-    u_char               *data; /* its own room */
-    ngx_http_crm_piece_t *next; /* in the list of free ones */
-};
 
 /* Of one request or subrequest. */
 typedef struct {
@@ -79,11 +53,9 @@ typedef struct {
     ngx_http_crm_page_t  *page;
     personalize_scanner_t scanner;
 
-    ngx_chain_t  *in;   /* not scanned to its end yet */
-    size_t        pos;  /* in the first buffer of `in` */
-    ngx_chain_t  *out;  /* for the next filter */
-    ngx_chain_t **last; /* where `out` goes on */
-    ngx_chain_t  *busy; /* given to the next filter, not sent yet */
+    ngx_chain_t          *in;  /* not scanned to its end yet */
+    size_t                pos; /* in the first buffer of `in` */
+    ngx_http_crm_pieces_t pieces;
 
     /* Neighbouring bytes of the first buffer of `in`: text that is to pass or,
      * inside a slot, the end of what is held. */
@@ -94,11 +66,7 @@ typedef struct {
     ngx_http_crm_piece_t *held;        /* its marker and default so far */
     size_t                default_len; /* bytes of the default so far */
 
-    ngx_http_crm_piece_t *carrier; /* last piece made of this buffer */
-    ngx_http_crm_piece_t *free[NGX_HTTP_CRM_PIECE_KINDS];
-    ngx_uint_t            nbusy[NGX_HTTP_CRM_PIECE_KINDS];
-    unsigned              unflushed : 1; /* data went out since a flush */
-    unsigned              parted : 1;    /* so did pieces of this buffer */
+    unsigned parted : 1; /* pieces of this buffer went out */
 } ngx_http_crm_body_t;
 
 
@@ -142,88 +110,7 @@ static ngx_http_output_header_filter_pt ngx_http_crm_next_header_filter;
 static ngx_http_output_body_filter_pt   ngx_http_crm_next_body_filter;
 
 
-/* ---- pieces of output --------------------------------------------------- */
-
-static ngx_http_crm_piece_t *
-ngx_http_crm_piece_get(
-    ngx_http_request_t *r, ngx_http_crm_body_t *body, ngx_http_crm_piece_e kind)
-{
-    ngx_http_crm_piece_t *piece;
-
-    piece = body->free[kind];
-
-    if (piece != NULL) {
-        body->free[kind] = piece->next;
-
-    } else {
-        piece = ngx_palloc(r->pool, sizeof(ngx_http_crm_piece_t));
-        if (piece == NULL) {
-            return NULL;
-        }
-
-        piece->kind = kind;
-        piece->data = NULL;
-
-        if (ngx_http_crm_pieces[kind].bytes > 0) {
-            piece->data = ngx_palloc(r->pool, ngx_http_crm_pieces[kind].bytes);
-            if (piece->data == NULL) {
-                return NULL;
-            }
-        }
-    }
-
-    ngx_memzero(&piece->buf, sizeof(ngx_buf_t));
-    piece->buf.tag = (ngx_buf_tag_t) &ngx_http_crm_body_module;
-    piece->buf.pos = piece->data;
-    piece->buf.last = piece->data;
-    piece->buf.memory = 1;
-
-    return piece;
-}
-
-
-static ngx_int_t
-ngx_http_crm_piece_link(
-    ngx_http_request_t *r, ngx_http_crm_body_t *body, ngx_buf_t *buf)
-{
-    ngx_chain_t *cl;
-
-    cl = ngx_alloc_chain_link(r->pool);
-    if (cl == NULL) {
-        return NGX_ERROR;
-    }
-
-    cl->buf = buf;
-    cl->next = NULL;
-    *body->last = cl;
-    body->last = &cl->next;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_crm_piece_emit(ngx_http_request_t *r, ngx_http_crm_body_t *body,
-    ngx_http_crm_piece_t *piece)
-{
-    body->nbusy[piece->kind]++;
-    body->carrier = piece;
-    body->unflushed = 1;
-
-    return ngx_http_crm_piece_link(r, body, &piece->buf);
-}
-
-
-/* Each token of the page may need one copy of each kind. */
-static ngx_uint_t
-ngx_http_crm_piece_room(ngx_http_crm_body_t *body)
-{
-    return body->nbusy[NGX_HTTP_CRM_PIECE_SMALL]
-               < ngx_http_crm_pieces[NGX_HTTP_CRM_PIECE_SMALL].max
-           && body->nbusy[NGX_HTTP_CRM_PIECE_LARGE]
-                  < ngx_http_crm_pieces[NGX_HTTP_CRM_PIECE_LARGE].max;
-}
-
+/* ---- text that passes --------------------------------------------------- */
 
 static ngx_int_t
 ngx_http_crm_emit_bytes(
@@ -235,7 +122,7 @@ ngx_http_crm_emit_bytes(
         return NGX_OK;
     }
 
-    piece = ngx_http_crm_piece_get(r, body, NGX_HTTP_CRM_PIECE_PLAIN);
+    piece = ngx_http_crm_piece_get(r, &body->pieces, NGX_HTTP_CRM_PIECE_PLAIN);
     if (piece == NULL) {
         return NGX_ERROR;
     }
@@ -243,7 +130,7 @@ ngx_http_crm_emit_bytes(
     piece->buf.pos = data;
     piece->buf.last = data + len;
 
-    return ngx_http_crm_piece_emit(r, body, piece);
+    return ngx_http_crm_piece_emit(r, &body->pieces, piece);
 }
 
 
@@ -270,14 +157,14 @@ ngx_http_crm_emit_copy(ngx_http_request_t *r, ngx_http_crm_body_t *body,
 {
     ngx_http_crm_piece_t *piece;
 
-    piece = ngx_http_crm_piece_get(r, body, NGX_HTTP_CRM_PIECE_SMALL);
+    piece = ngx_http_crm_piece_get(r, &body->pieces, NGX_HTTP_CRM_PIECE_SMALL);
     if (piece == NULL || piece->data == NULL) {
         return NGX_ERROR;
     }
 
     piece->buf.last = ngx_cpymem(piece->buf.pos, text->data, text->len);
 
-    return ngx_http_crm_piece_emit(r, body, piece);
+    return ngx_http_crm_piece_emit(r, &body->pieces, piece);
 }
 
 
@@ -317,7 +204,8 @@ ngx_http_crm_held_copy(ngx_http_request_t *r, ngx_http_crm_body_t *body,
     const void *data, size_t len)
 {
     if (body->held == NULL) {
-        body->held = ngx_http_crm_piece_get(r, body, NGX_HTTP_CRM_PIECE_LARGE);
+        body->held =
+            ngx_http_crm_piece_get(r, &body->pieces, NGX_HTTP_CRM_PIECE_LARGE);
 
         if (body->held == NULL) {
             return NGX_ERROR;
@@ -367,7 +255,8 @@ ngx_http_crm_held_pass(ngx_http_request_t *r, ngx_http_crm_body_t *body)
     body->slot = NULL;
     body->held = NULL;
 
-    return held == NULL ? NGX_OK : ngx_http_crm_piece_emit(r, body, held);
+    return held == NULL ? NGX_OK
+                        : ngx_http_crm_piece_emit(r, &body->pieces, held);
 }
 
 
@@ -436,7 +325,7 @@ ngx_http_crm_slot_find(ngx_http_request_t *r, ngx_http_crm_body_t *body,
     *found = NULL;
 
     for (n = 0; n < page->nslots; n++) {
-        slot = &page->slots[n];
+        slot = page->slots[n];
 
         if (slot->name.len == name.len
             && ngx_memcmp(slot->name.data, name.data, name.len) == 0)
@@ -452,7 +341,12 @@ ngx_http_crm_slot_find(ngx_http_request_t *r, ngx_http_crm_body_t *body,
         return NGX_OK;
     }
 
-    slot = &page->slots[page->nslots++];
+    slot = ngx_pcalloc(r->pool, sizeof(ngx_http_crm_slot_t));
+    if (slot == NULL) {
+        return NGX_ERROR;
+    }
+
+    page->slots[page->nslots++] = slot;
 
     if (ngx_http_crm_slot_decide(r, body, slot, name) != NGX_OK) {
         return NGX_ERROR;
@@ -568,13 +462,13 @@ ngx_http_crm_body_scan(
     personalize_token_t token;
 
     do {
-        if (!ngx_http_crm_piece_room(body)) {
+        if (!ngx_http_crm_piece_room(&body->pieces)) {
             if (ngx_http_crm_emit_run(r, body) != NGX_OK) {
                 return NGX_ERROR;
             }
 
-            body->parted |= (body->carrier != NULL);
-            body->carrier = NULL;
+            body->parted |= (body->pieces.carrier != NULL);
+            body->pieces.carrier = NULL;
 
             return NGX_AGAIN;
         }
@@ -610,7 +504,7 @@ ngx_http_crm_body_flags(
 {
     ngx_http_crm_piece_t *piece;
 
-    piece = body->carrier;
+    piece = body->pieces.carrier;
 
     if (piece == NULL) {
         if (!body->parted) {
@@ -618,14 +512,15 @@ ngx_http_crm_body_flags(
             b->file_pos = b->file_last;
 
             if (!b->last_buf && !b->last_in_chain
-                && !(b->flush && body->unflushed)) {
+                && !(b->flush && body->pieces.unflushed)) {
                 return NGX_OK;
             }
         }
 
-        piece = ngx_http_crm_piece_get(r, body, NGX_HTTP_CRM_PIECE_PLAIN);
-        if (piece == NULL || ngx_http_crm_piece_emit(r, body, piece) != NGX_OK)
-        {
+        piece =
+            ngx_http_crm_piece_get(r, &body->pieces, NGX_HTTP_CRM_PIECE_PLAIN);
+        if (piece == NULL
+            || ngx_http_crm_piece_emit(r, &body->pieces, piece) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -640,7 +535,7 @@ ngx_http_crm_body_flags(
     piece->buf.flush = b->flush;
 
     if (b->flush) {
-        body->unflushed = 0;
+        body->pieces.unflushed = 0;
     }
 
     return NGX_OK;
@@ -674,7 +569,7 @@ ngx_http_crm_body_take(ngx_http_request_t *r, ngx_http_crm_body_t *body)
             }
 
             if (rc == NGX_OK) {
-                rc = ngx_http_crm_piece_link(r, body, b);
+                rc = ngx_http_crm_piece_link(r, &body->pieces, b);
             }
         }
 
@@ -684,7 +579,7 @@ ngx_http_crm_body_take(ngx_http_request_t *r, ngx_http_crm_body_t *body)
 
         body->pos = 0;
         body->parted = 0;
-        body->carrier = NULL;
+        body->pieces.carrier = NULL;
         body->in = cl->next;
         ngx_free_chain(r->pool, cl);
     }
@@ -714,7 +609,7 @@ ngx_http_crm_body_record(ngx_http_request_t *r, ngx_http_crm_body_t *body)
     page->queued = 0;
 
     for (n = 0; n < page->nslots; n++) {
-        slot = &page->slots[n];
+        slot = page->slots[n];
 
         if (slot->queued == 0) {
             continue;
@@ -730,68 +625,16 @@ ngx_http_crm_body_record(ngx_http_request_t *r, ngx_http_crm_body_t *body)
 }
 
 
-static void
-ngx_http_crm_body_recycle(ngx_http_request_t *r, ngx_http_crm_body_t *body)
-{
-    ngx_buf_t            *b;
-    ngx_chain_t          *cl;
-    ngx_http_crm_piece_t *piece;
-
-    for (cl = body->busy; cl != NULL; cl = body->busy) {
-        b = cl->buf;
-
-        if (ngx_buf_size(b) != 0) {
-            return;
-        }
-
-#if (NGX_HAVE_WRITE_ZEROCOPY)
-        if (b->zerocopy_busy) {
-            return;
-        }
-#endif
-
-        body->busy = cl->next;
-        ngx_free_chain(r->pool, cl);
-
-        if (b->tag != (ngx_buf_tag_t) &ngx_http_crm_body_module) {
-            continue;
-        }
-
-        piece = (ngx_http_crm_piece_t *) b;
-        body->nbusy[piece->kind]--;
-
-        if (b->shadow != NULL) {
-            b->shadow->pos = b->shadow->last;
-            b->shadow->file_pos = b->shadow->file_last;
-        }
-
-        /* a flag without bytes may still be waiting further down */
-        if (b->memory) {
-            piece->next = body->free[piece->kind];
-            body->free[piece->kind] = piece;
-        }
-    }
-}
-
-
 static ngx_int_t
 ngx_http_crm_body_send(ngx_http_request_t *r, ngx_http_crm_body_t *body)
 {
-    ngx_int_t     rc;
-    ngx_chain_t **ll;
+    ngx_int_t rc;
 
-    rc = ngx_http_crm_next_body_filter(r, body->out);
-
-    for (ll = &body->busy; *ll != NULL; ll = &(*ll)->next) { /* void */
-    }
-
-    *ll = body->out;
-    body->out = NULL;
-    body->last = &body->out;
+    rc = ngx_http_crm_next_body_filter(r, body->pieces.out);
 
     if (rc != NGX_ERROR) {
         ngx_http_crm_body_record(r, body);
-        ngx_http_crm_body_recycle(r, body);
+        ngx_http_crm_piece_sent(r, &body->pieces);
     }
 
     return rc;
@@ -806,7 +649,8 @@ ngx_http_crm_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     body = ngx_http_get_module_ctx(r, ngx_http_crm_body_module);
 
-    if (body == NULL || (in == NULL && body->in == NULL && body->busy == NULL))
+    if (body == NULL
+        || (in == NULL && body->in == NULL && body->pieces.busy == NULL))
     {
         return ngx_http_crm_next_body_filter(r, in);
     }
@@ -823,8 +667,8 @@ ngx_http_crm_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
         rc = ngx_http_crm_body_send(r, body);
 
-    } while (
-        rc != NGX_ERROR && taken == NGX_AGAIN && ngx_http_crm_piece_room(body));
+    } while (rc != NGX_ERROR && taken == NGX_AGAIN
+             && ngx_http_crm_piece_room(&body->pieces));
 
     if (body->in != NULL) {
         r->buffered |= NGX_HTTP_CRM_BUFFERED;
@@ -864,7 +708,7 @@ ngx_http_crm_header_filter(ngx_http_request_t *r)
 
         body->ctx = ctx;
         body->page = ctx->filter;
-        body->last = &body->out;
+        body->pieces.last = &body->pieces.out;
         ngx_http_set_ctx(r, body, ngx_http_crm_body_module);
         r->filter_need_in_memory = 1;
     }

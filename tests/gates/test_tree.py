@@ -121,7 +121,7 @@ def test_style_limits():
         if not name.endswith(('.c', '.h')):
             continue
         lines = read(os.path.join(ROOT, name)).split('\n')
-        if len(lines) > 800 and not name.startswith('tests/'):
+        if len(lines) - 1 > 800 and not name.startswith('tests/'):
             wrong.append(f'{name}: {len(lines)} lines, 800 at most')
         start = None
         for i, line in enumerate(lines, 1):
