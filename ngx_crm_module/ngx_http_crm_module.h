@@ -526,8 +526,8 @@ typedef struct {
 /* A piece that is empty as yet; NULL: memory. */
 ngx_http_crm_piece_t *ngx_http_crm_piece_get(ngx_http_request_t *r,
     ngx_http_crm_pieces_t *pieces, ngx_http_crm_piece_e kind);
-ngx_int_t ngx_http_crm_piece_emit(ngx_http_request_t *r,
-    ngx_http_crm_pieces_t *pieces, ngx_http_crm_piece_t *piece);
+ngx_int_t             ngx_http_crm_piece_emit(ngx_http_request_t *r,
+                ngx_http_crm_pieces_t *pieces, ngx_http_crm_piece_t *piece);
 /* Passes a buf of somebody else as it is. */
 ngx_int_t ngx_http_crm_piece_link(
     ngx_http_request_t *r, ngx_http_crm_pieces_t *pieces, ngx_buf_t *buf);

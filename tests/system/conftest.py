@@ -29,7 +29,7 @@ sys.path.insert(0, os.path.join(ROOT, 'demo'))
 from stack import Stack, StackError, wait_until  # noqa: E402
 
 HTTP = '''
-    crm_journal @RUN@/journal size=8m;
+    crm_journal @RUN@/journal size=32m;
     crm_zone name=crm size=8m;
     crm_redis @REDIS@;
     crm_postgres "@PG@";
@@ -136,6 +136,25 @@ class Shop(Stack):
             s.sendall(redis_words(words))
             with s.makefile('rb') as stream:
                 return read_reply(stream)
+
+    @contextlib.contextmanager
+    def frozen(self, name):
+        """A server stands still with all its children, and goes on after.
+
+        PostgreSQL's backends leave its session: they are found by parent.
+        """
+        server = getattr(self, name)
+        pids = [server.pid()]
+        os.kill(pids[0], signal.SIGSTOP)        # makes no child any more
+        pids += server.children()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def visitor_of(self, worker, **headers):
         """A visitor whose connection that worker has: others stand still.

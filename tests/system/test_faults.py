@@ -77,6 +77,7 @@ def stop_redis(shop, seconds):
         outage(shop, load, seconds)
         shop.start_redis()
         load.more(50)
+    assert shop.counter('shed') == 0, 'the ring is too small for this load'
     compare(shop, load)
     shop.settled()
 

@@ -6,7 +6,6 @@ the other half are streams of producers made by hand, hostile ones included.
 
 import contextlib
 import json
-import os
 import random
 import signal
 import time
@@ -452,12 +451,8 @@ def test_redis_stopped_and_started(shop):
 def test_a_store_that_hangs(shop, store):
     with Load(shop) as load:
         load.more(30)
-        stopped = getattr(shop, store).members()
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
-        load.more(60)
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+        with shop.frozen(store):
+            load.more(60)
         load.more(20)
     compare(shop, load)
     shop.settled()
