@@ -102,7 +102,6 @@ struct ngx_http_crm_site_s {
     ngx_str_t          name;
     ngx_uint_t         index; /* in main_conf->sites; part of the zone's key */
     personalize_set_t *set;   /* NULL: none compiled yet */
-    ngx_uint_t         set_refs;        /* requests that render from `set` */
     time_t             session_timeout; /* seconds; longest of its locations */
     void              *set_state;       /* of ngx_http_crm_set.c */
 };

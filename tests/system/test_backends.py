@@ -8,55 +8,54 @@ Every test runs some lies one after another and heals once; "make proof" heals
 after each of them, which takes minutes because nginx does not hurry back.
 """
 
-import os
 import re
-import signal
 import socket
 import time
 
 import pytest
 
-from conftest import (HTTP, Load, Peer, Visitor, compare, cut, poll,
-                      read_reply, redis_words, relay)
+from conftest import (HTTP, Load, Peer, Shop, Visitor, compare, cut, new_shop,
+                      poll, read_reply, redis_words, relay)
 
 FAST_S = 1.0        # no benchmark: far beyond the budget, far below a wait
 
 
 # ---- peers ------------------------------------------------------------------
 
-@pytest.fixture(scope='module', autouse=True)
-def peers(request):
+@pytest.fixture(scope='module')
+def peers():
     """(redis, postgres): what nginx believes to be its stores."""
-    redis, postgres = Peer(), Peer()
+    made = Peer(), Peer()
+    yield made
+    for peer in made:
+        peer.close()
+
+
+@pytest.fixture(scope='module')
+def shop(request, peers):
     request.module.CONF = {'http': HTTP.replace(
-        '@REDIS@', f'127.0.0.1:{redis.port}').replace(
-        '"@PG@"', f'"host=127.0.0.1 port={postgres.port} dbname=crm '
+        '@REDIS@', f'127.0.0.1:{peers[0].port}').replace(
+        '"@PG@"', f'"host=127.0.0.1 port={peers[1].port} dbname=crm '
         'user=crm_edge"')}
-    yield redis, postgres
-    redis.close()
-    postgres.close()
+
+    def start(stack):
+        peers[0].to = stack.port('redis')
+        peers[1].to = stack.port('postgres')
+        Shop.start(stack)
+    with new_shop(request, start) as stack:
+        yield stack
 
 
 @pytest.fixture
 def redis(shop, peers):
-    peers[0].to = shop.port('redis')
     yield peers[0]
     peers[0].behave()
 
 
 @pytest.fixture
 def postgres(shop, peers):
-    peers[1].to = shop.port('postgres')
-    peers[0].to = shop.port('redis')
     yield peers[1]
     peers[1].behave()
-
-
-@pytest.fixture(scope='module', autouse=True)
-def honest(peers, shop):
-    """The peers learn where the stores are before the first test."""
-    peers[0].to = shop.port('redis')
-    peers[1].to = shop.port('postgres')
 
 
 def redis_liar(shop, lie, only=None, lost=False):
@@ -317,7 +316,7 @@ def fast_strangers(shop, n):
 
 
 @pytest.fixture(scope='module')
-def greeting(shop, honest):
+def greeting(shop):
     """A campaign, so that pages have something to decide."""
     shop.campaign('hello', content='<p>hello</p>')
     v = Visitor(shop)

@@ -128,6 +128,7 @@ def test_postgres_stopped(shop):
     stop_postgres(shop, SHORT_S)
 
 
+@pytest.mark.proof
 def test_postgres_killed(shop):
     with Load(shop, path='/') as load:
         load.more(50)
