@@ -65,7 +65,7 @@ def page(size, marked):
 
 
 def campaigns():
-    return json.dumps({'version': 1, 'campaigns': [
+    return json.dumps({'site': 'default', 'version': 1, 'campaigns': [
         {'key': name, 'slot': name, 'priority': 1, 'start': None, 'end': None,
          'when': {'session.pages': {'$gt': 0}},
          'variants': [{'key': 'a', 'weight': 1, 'content': CONTENT}]}
