@@ -275,22 +275,30 @@ def table(size, rounds, names):
     print(f'\nthree slots / sub_filter: {slots:.2f}')
 
 
+def streams(redis):
+    """Entries and bytes of all streams, and one stream's name."""
+    keys = redis.call('keys', 'crm:ev:*').split()
+    return {'key': keys[0],
+            'length': sum(int(redis.call('xlen', k)) for k in keys),
+            'memory': sum(int(redis.call('memory', 'usage', k, 'samples', '0'))
+                          for k in keys)}
+
+
 def redis_cost(variant, redis, cookies, seconds):
     """Redis' own time per event, and what an event weighs."""
     variant.drained()
-    redis.call('flushall')
     before, cpu = variant.status(), redis.cpu_ns()
+    was = streams(redis)
     variant.load('/small.html', cookies, seconds)
     variant.drained()
     events = variant.status()['counters']['events'] \
         - before['counters']['events']
     used = redis.cpu_ns() - cpu
-    stream = [k for k in redis.call('keys', 'crm:ev:*').split()][0]
-    entry = redis.call('xrevrange', stream, '+', '-', 'count', '1')
+    now = streams(redis)
+    entry = redis.call('xrevrange', now['key'], '+', '-', 'count', '1')
     sizes = [len(x) for x in entry.splitlines() if x.startswith('{')]
-    memory = int(redis.call('memory', 'usage', stream, 'samples', '0'))
-    length = sum(int(redis.call('xlen', k))
-                 for k in redis.call('keys', 'crm:ev:*').split())
+    memory = now['memory'] - was['memory']
+    length = now['length'] - was['length']
     return {'ns': used / events, 'bytes': statistics.mean(sizes),
             'memory': memory / events, 'per_entry': events / length}
 
@@ -319,7 +327,6 @@ def main():
                 for v in variants:
                     if v.crm:
                         v.drained()
-                redis.call('flushall')
             table(size, rounds, VARIANTS)
         costs = [redis_cost(variants[1], redis, cookies, args.seconds)
                  for _ in range(5)]
