@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -231,6 +232,72 @@ class Redis:
             return int(f.read().split()[0])
 
 
+class Consumer(threading.Thread):
+    """Reads and trims the streams as the importer does.
+
+    Redis would else grow through all the rounds, and what it does would be
+    mostly the kernel's page faults.
+    """
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.socket = socket.create_connection(('127.0.0.1', port))
+        self.file = self.socket.makefile('rb', buffering=1 << 20)
+        self.stopping = threading.Event()
+        self.busy = threading.Lock()
+        self.events = 0
+        self.bytes = 0
+        self.entries = 0
+        self.start()
+
+    def call(self, *words):
+        out = [b'*%d\r\n' % len(words)]
+        for w in words:
+            w = w if isinstance(w, bytes) else str(w).encode()
+            out.append(b'$%d\r\n%s\r\n' % (len(w), w))
+        self.socket.sendall(b''.join(out))
+        return self.reply()
+
+    def reply(self):
+        line = self.file.readline()
+        kind, rest = line[:1], line[1:-2]
+        if kind in b'+-':
+            return line[:-2]
+        if kind == b':':
+            return int(rest)
+        if int(rest) < 0:
+            return None
+        if kind == b'$':
+            return self.file.read(int(rest) + 2)[:-2]
+        return [self.reply() for _ in range(int(rest))]
+
+    def consume(self):
+        """All there is; 0 at the end."""
+        read = 0
+        with self.busy:
+            for producer in self.call('SMEMBERS', 'crm:producers'):
+                key = b'crm:ev:' + producer
+                for stream in self.call('XREAD', 'COUNT', 100, 'STREAMS', key,
+                                        '0-0') or []:
+                    for entry, fields in stream[1]:
+                        read += int(fields[3])
+                        self.bytes += len(fields[5])
+                        self.entries += 1
+                        last = int(entry.split(b'-')[0])
+                    self.call('XTRIM', key, 'MINID', last + 1)
+            self.events += read
+        return read
+
+    def run(self):
+        while not self.stopping.wait(0.05):
+            self.consume()
+
+    def stop(self):
+        self.stopping.set()
+        self.join()
+        self.socket.close()
+
+
 def prepare(top):
     for kind in ('plain', 'marked'):
         os.makedirs(f'{top}/{kind}')
@@ -275,32 +342,21 @@ def table(size, rounds, names):
     print(f'\nthree slots / sub_filter: {slots:.2f}')
 
 
-def streams(redis):
-    """Entries and bytes of all streams, and one stream's name."""
-    keys = redis.call('keys', 'crm:ev:*').split()
-    return {'key': keys[0],
-            'length': sum(int(redis.call('xlen', k)) for k in keys),
-            'memory': sum(int(redis.call('memory', 'usage', k, 'samples', '0'))
-                          for k in keys)}
-
-
-def redis_cost(variant, redis, cookies, seconds):
-    """Redis' own time per event, and what an event weighs."""
+def redis_cost(variant, redis, consumer, cookies, seconds):
+    """Redis' own time per event, reading and trimming included."""
     variant.drained()
-    before, cpu = variant.status(), redis.cpu_ns()
-    was = streams(redis)
+    while consumer.consume():
+        pass
+    was, cpu = (consumer.events, consumer.entries, consumer.bytes), \
+        redis.cpu_ns()
     variant.load('/small.html', cookies, seconds)
     variant.drained()
-    events = variant.status()['counters']['events'] \
-        - before['counters']['events']
-    used = redis.cpu_ns() - cpu
-    now = streams(redis)
-    entry = redis.call('xrevrange', now['key'], '+', '-', 'count', '1')
-    sizes = [len(x) for x in entry.splitlines() if x.startswith('{')]
-    memory = now['memory'] - was['memory']
-    length = now['length'] - was['length']
-    return {'ns': used / events, 'bytes': statistics.mean(sizes),
-            'memory': memory / events, 'per_entry': events / length}
+    while consumer.consume():
+        pass
+    events = consumer.events - was[0]
+    return {'ns': (redis.cpu_ns() - cpu) / events,
+            'bytes': (consumer.bytes - was[2]) / events,
+            'per_entry': events / (consumer.entries - was[1])}
 
 
 def main():
@@ -313,9 +369,11 @@ def main():
     prepare(top)
     redis = Redis(top)
     variants = []
+    consumer = None
     try:
         variants = [Variant(name, top, redis.port) for name in VARIANTS]
         check(variants)
+        consumer = Consumer(redis.port)
         cookies = f'{top}/cookies'
         [v for v in variants if v.crm][0].cookies(cookies)
         for size, (path, _) in SIZES.items():
@@ -328,16 +386,18 @@ def main():
                     if v.crm:
                         v.drained()
             table(size, rounds, VARIANTS)
-        costs = [redis_cost(variants[1], redis, cookies, args.seconds)
-                 for _ in range(5)]
+        costs = [redis_cost(variants[1], redis, consumer, cookies,
+                            args.seconds) for _ in range(5)]
         med = {k: statistics.median(c[k] for c in costs) for k in costs[0]}
-        print(f"\nRedis: {med['ns']:.0f} ns of CPU per event; "
-              f"{med['per_entry']:.0f} events per stream entry; an event is "
-              f"{med['bytes']:.0f} bytes of JSON and takes "
-              f"{med['memory']:.0f} bytes of Redis memory")
+        print(f"\nRedis: {med['ns']:.0f} ns of CPU per event, session keys, "
+              f"reading and trimming included; {med['per_entry']:.0f} events "
+              f"per stream entry; an event is {med['bytes']:.0f} bytes of "
+              f"JSON")
     finally:
         for v in variants:
             v.stop()
+        if consumer is not None:
+            consumer.stop()
         redis.proc.terminate()
         redis.proc.wait(10)
         shutil.rmtree(top)
