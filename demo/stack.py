@@ -572,10 +572,12 @@ class Stack:
         if self.nginx.pid() is not None:
             return False
         port = self.port("nginx")
-        if port_taken(port):
+        try:        # a process that was killed lets go of it when all is freed
+            wait_until(lambda: not port_taken(port), f"port {port}", 3)
+        except StackError:
             raise StackError(
                 f"port {port} is taken by another program; choose a free one: "
-                f"CRM_PORT={port + 1} make demo")
+                f"CRM_PORT={port + 1} make demo") from None
         if not os.path.exists(self.module):
             raise StackError(f"{self.module} is missing: run make module")
         if "shop_port" in self.state and port_taken(self.state["shop_port"]):

@@ -337,9 +337,9 @@ ngx_http_crm_decide_handler(ngx_http_request_t *r)
 
     cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
 
-    for (n = 0; n < nslots && ctx->nshown < TRACKER_EVENT_SLOTS_MAX; n++) {
+    for (n = 0; n < nslots; n++) {
         if (slots[n].filled) {
-            ctx->shown[ctx->nshown++] = slots[n].shown;
+            ngx_http_crm_offer_shown(r, ctx, &slots[n].shown);
             ngx_http_crm_count(cmcf, NGX_HTTP_CRM_SLOTS_FILLED);
         }
     }

@@ -331,21 +331,23 @@ ngx_http_crm_event_append(
 /* Moves the session kept for the visitor and takes over what it knows. */
 static void
 ngx_http_crm_event_session(ngx_http_crm_main_conf_t *cmcf,
-    ngx_http_crm_ctx_t *ctx, tracker_event_t *event, tracker_live_t *live)
+    ngx_http_crm_ctx_t *ctx, tracker_event_t *event,
+    char uid[TRACKER_LIVE_UID_SIZE])
 {
+    size_t len;
+
     event->seq = event->vid != NULL ? 1 : 0;
 
     if (event->vid == NULL || cmcf->zone == NULL) {
         return;
     }
 
-    live->uid_len = 0;
-    ngx_http_crm_zone_add(cmcf, ctx->site, ctx->visitor.id, event,
-        ctx->visitor.session_started_s, live);
+    len = ngx_http_crm_zone_add(cmcf, ctx->site, ctx->visitor.id, event,
+        ctx->visitor.session_started_s, uid);
 
-    if (event->uid.len == 0 && live->uid_len > 0) {
-        event->uid.data = live->uid;
-        event->uid.len = live->uid_len;
+    if (event->uid.len == 0 && len > 0) {
+        event->uid.data = uid;
+        event->uid.len = len;
     }
 }
 
@@ -354,8 +356,8 @@ static void
 ngx_http_crm_event_put(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     ngx_http_crm_main_conf_t *cmcf, tracker_event_t *event)
 {
-    uint8_t        id[TRACKER_UUID_SIZE], random[10];
-    tracker_live_t live;
+    char    uid[TRACKER_LIVE_UID_SIZE];
+    uint8_t id[TRACKER_UUID_SIZE], random[10];
 
     event->rts_us = ngx_http_crm_received_us(r);
     ngx_http_crm_random(random, sizeof(random));
@@ -363,7 +365,7 @@ ngx_http_crm_event_put(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     event->id = id;
     event->uid = ngx_http_crm_str(&ctx->uid);
 
-    ngx_http_crm_event_session(cmcf, ctx, event, &live);
+    ngx_http_crm_event_session(cmcf, ctx, event, uid);
     ngx_http_crm_event_append(cmcf, event);
 
     /* both pointed into this frame */

@@ -17,6 +17,9 @@
  *
  * Files are numbered without holes, so a look at all of them ends at the first
  * that does not exist.  Nothing is ever deleted.
+ *
+ * To start the writing of dirty pages takes the kernel milliseconds when many
+ * are dirty, so one of nginx's threads does it.
  */
 
 #include "ngx_http_crm_module.h"
@@ -46,6 +49,13 @@ typedef struct {
 } ngx_http_crm_orphan_t;
 
 
+/* What a thread is to write out. */
+typedef struct {
+    tracker_journal_t journals[NGX_HTTP_CRM_JOURNALS_MAX];
+    ngx_uint_t        n;
+} ngx_http_crm_sync_t;
+
+
 struct ngx_http_crm_journals_s {
     ngx_http_crm_main_conf_t *cmcf;
     ngx_http_crm_slot_t       slots[NGX_HTTP_CRM_JOURNALS_MAX];
@@ -57,7 +67,10 @@ struct ngx_http_crm_journals_s {
     ngx_event_t      adopt;
     ngx_event_t      sync;
     ngx_connection_t dummy; /* timers log the fd of their data */
-    time_t           logged;
+#if (NGX_THREADS)
+    ngx_thread_task_t *syncing;
+#endif
+    time_t logged;
 };
 
 
@@ -354,21 +367,107 @@ ngx_http_crm_journal_adopt_handler(ngx_event_t *ev)
 
 
 static void
+ngx_http_crm_journal_sync_all(ngx_http_crm_sync_t *sync)
+{
+    ngx_uint_t i;
+
+    for (i = 0; i < sync->n; i++) {
+        (void) tracker_journal_sync(&sync->journals[i]);
+    }
+}
+
+
+static void
+ngx_http_crm_journal_sync_open(
+    ngx_http_crm_journals_t *js, ngx_http_crm_sync_t *sync)
+{
+    ngx_uint_t i;
+
+    sync->n = 0;
+
+    for (i = 0; i < NGX_HTTP_CRM_JOURNALS_MAX; i++) {
+        if (js->slots[i].open) {
+            sync->journals[sync->n++] = js->slots[i].journal;
+        }
+    }
+}
+
+
+#if (NGX_THREADS)
+
+static void
+ngx_http_crm_journal_sync_thread(void *data, ngx_log_t *log)
+{
+    (void) log;
+
+    ngx_http_crm_journal_sync_all(data);
+}
+
+
+static void
+ngx_http_crm_journal_sync_done(ngx_event_t *ev)
+{
+    (void) ev; /* the task is free again, nobody waits for it */
+}
+
+
+/* A file may be closed meanwhile: to write out another one does no harm. */
+static void
+ngx_http_crm_journal_sync_start(ngx_http_crm_journals_t *js)
+{
+    if (js->syncing == NULL || js->syncing->event.active) {
+        return;
+    }
+
+    ngx_http_crm_journal_sync_open(js, js->syncing->ctx);
+    (void) ngx_thread_task_post(js->cmcf->threads, js->syncing);
+}
+
+
+static void
+ngx_http_crm_journal_sync_init(ngx_http_crm_journals_t *js, ngx_pool_t *pool)
+{
+    js->syncing = ngx_thread_task_alloc(pool, sizeof(ngx_http_crm_sync_t));
+
+    if (js->syncing != NULL) {
+        js->syncing->handler = ngx_http_crm_journal_sync_thread;
+        js->syncing->event.handler = ngx_http_crm_journal_sync_done;
+        js->syncing->event.data = js->syncing;
+    }
+}
+
+#else
+
+static void
+ngx_http_crm_journal_sync_start(ngx_http_crm_journals_t *js)
+{
+    ngx_http_crm_sync_t sync;
+
+    ngx_http_crm_journal_sync_open(js, &sync);
+    ngx_http_crm_journal_sync_all(&sync);
+}
+
+
+static void
+ngx_http_crm_journal_sync_init(ngx_http_crm_journals_t *js, ngx_pool_t *pool)
+{
+    (void) js;
+    (void) pool;
+}
+
+#endif
+
+
+static void
 ngx_http_crm_journal_sync_handler(ngx_event_t *ev)
 {
-    ngx_uint_t               i;
     ngx_connection_t        *dummy;
     ngx_http_crm_journals_t *js;
 
     dummy = ev->data;
     js = dummy->data;
 
-    for (i = 0; i < NGX_HTTP_CRM_JOURNALS_MAX; i++) {
-        if (js->slots[i].open) {
-            (void) tracker_journal_sync(&js->slots[i].journal);
-        }
-    }
-
+    ngx_http_crm_journal_sync_start(js);
     ngx_add_timer(ev, js->cmcf->journal_sync);
 }
 
@@ -414,6 +513,7 @@ ngx_http_crm_journals_init(ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle)
         ngx_http_crm_journal_adopt_handler, NGX_HTTP_CRM_ADOPT_MS);
 
     if (cmcf->journal_sync != 0) {
+        ngx_http_crm_journal_sync_init(js, cycle->pool);
         ngx_http_crm_journal_timer(js, &js->sync,
             ngx_http_crm_journal_sync_handler, cmcf->journal_sync);
     }
@@ -446,7 +546,6 @@ ngx_http_crm_journals_exit(ngx_http_crm_main_conf_t *cmcf)
 
     for (i = 0; i < NGX_HTTP_CRM_JOURNALS_MAX; i++) {
         if (js->slots[i].open) {
-            (void) tracker_journal_sync(&js->slots[i].journal);
             tracker_journal_close(&js->slots[i].journal);
             js->slots[i].open = 0;
         }

@@ -324,7 +324,7 @@ ngx_http_crm_site_get(ngx_http_crm_main_conf_t *cmcf, ngx_str_t *name)
 
     ngx_memzero(site, sizeof(ngx_http_crm_site_t));
     site->name = *name;
-    site->index = i;
+    site->hash = ngx_crc32_short(name->data, name->len);
 
     return site;
 }
@@ -472,6 +472,13 @@ ngx_http_crm_postconfiguration(ngx_conf_t *cf)
             "http");
         return NGX_ERROR;
     }
+
+#if (NGX_THREADS)
+    cmcf->threads = ngx_thread_pool_add(cf, NULL);
+    if (cmcf->threads == NULL) {
+        return NGX_ERROR;
+    }
+#endif
 
     cmcf->counters_zone = ngx_shared_memory_add(
         cf, &name, NGX_HTTP_CRM_COUNTERS_BYTES, &ngx_http_crm_module);

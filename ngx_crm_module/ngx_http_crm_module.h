@@ -94,14 +94,17 @@ typedef struct {
     ngx_http_crm_redis_t    *redis; /* one connection, pipelined */
     ngx_http_crm_pg_t       *pg;
     ngx_http_crm_counters_t *counters; /* in counters_zone; never NULL then */
-    ngx_log_t               *log;      /* the cycle's */
+#if (NGX_THREADS)
+    ngx_thread_pool_t *threads; /* nginx's default pool */
+#endif
+    ngx_log_t *log; /* the cycle's */
 } ngx_http_crm_main_conf_t;
 
 /* One crm_site: its campaign set and where that stands. */
 struct ngx_http_crm_site_s {
     ngx_str_t          name;
-    ngx_uint_t         index; /* in main_conf->sites; part of the zone's key */
-    personalize_set_t *set;   /* NULL: none compiled yet */
+    uint32_t           hash; /* of the name: part of the zone's key */
+    personalize_set_t *set;  /* NULL: none compiled yet */
     time_t             session_timeout; /* seconds; longest of its locations */
     void              *set_state;       /* of ngx_http_crm_set.c */
 };
@@ -154,9 +157,9 @@ typedef struct {
     void                     *offer;     /* of ngx_http_crm_offer.c */
     void                     *filter;    /* of ngx_http_crm_slot_filter.c */
 
-    tracker_shown_t shown[TRACKER_EVENT_SLOTS_MAX]; /* really sent */
-    unsigned        nshown;
-    uint64_t        ns; /* clock ticks spent capturing, when sampled */
+    tracker_shown_t *shown; /* really sent; room for all once there is one */
+    unsigned         nshown;
+    uint64_t         ns; /* clock ticks spent capturing, when sampled */
 
     personalize_str_t unit;  /* visitor id as text: what variants hash */
     personalize_str_t items; /* session.items as a packed list, once made */
@@ -423,10 +426,12 @@ ngx_http_crm_zone_e ngx_http_crm_zone_get(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
     tracker_live_t *live, ngx_pool_t *pool, ngx_str_t *profile);
 /* Applies one event to the session kept (making the cell if need be), sets
- * event->seq, and copies the new state to *live when not NULL. */
-void ngx_http_crm_zone_add(ngx_http_crm_main_conf_t *cmcf,
+ * event->seq, and returns the bytes of the customer id put into uid; 0: nobody
+ * is known. */
+size_t ngx_http_crm_zone_add(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
-    tracker_event_t *event, uint32_t session_started_s, tracker_live_t *live);
+    tracker_event_t *event, uint32_t session_started_s,
+    char uid[TRACKER_LIVE_UID_SIZE]);
 /* Merges what Redis had (live) and PostgreSQL had (profile); NULL: none. */
 void ngx_http_crm_zone_put(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
@@ -466,6 +471,10 @@ ngx_int_t ngx_http_crm_offer_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_crm_offer_slot(ngx_http_request_t *r,
     ngx_http_crm_ctx_t *ctx, personalize_str_t slot, ngx_str_t *content,
     tracker_shown_t *shown);
+/* Notes for the request's event what was really sent; more than an event can
+ * report is not noted. */
+void ngx_http_crm_offer_shown(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    const tracker_shown_t *shown);
 /* $crm_segment: customer.rfm.segment of the profile. */
 ngx_int_t ngx_http_crm_offer_segment(
     ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);

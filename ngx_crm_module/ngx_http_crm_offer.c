@@ -625,6 +625,21 @@ ngx_http_crm_offer_slot(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 }
 
 
+void
+ngx_http_crm_offer_shown(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    const tracker_shown_t *shown)
+{
+    if (ctx->shown == NULL) {
+        ctx->shown = ngx_palloc(
+            r->main->pool, TRACKER_EVENT_SLOTS_MAX * sizeof(tracker_shown_t));
+    }
+
+    if (ctx->shown != NULL && ctx->nshown < TRACKER_EVENT_SLOTS_MAX) {
+        ctx->shown[ctx->nshown++] = *shown;
+    }
+}
+
+
 ngx_int_t
 ngx_http_crm_offer_segment(
     ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)

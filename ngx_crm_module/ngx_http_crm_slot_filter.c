@@ -617,9 +617,9 @@ ngx_http_crm_body_record(ngx_http_request_t *r, ngx_http_crm_body_t *body)
 
         slot->queued = 0;
 
-        if (!slot->recorded && ctx->nshown < TRACKER_EVENT_SLOTS_MAX) {
+        if (!slot->recorded) {
             slot->recorded = 1;
-            ctx->shown[ctx->nshown++] = slot->shown;
+            ngx_http_crm_offer_shown(r, ctx, &slot->shown);
         }
     }
 }

@@ -25,11 +25,12 @@
 
 #define NGX_HTTP_CRM_CELL_BYTES  2048
 #define NGX_HTTP_CRM_ZONE_MIN    (256 * 1024) /* bytes, about 100 visitors */
-#define NGX_HTTP_CRM_ZONE_LAYOUT 1            /* raise with any change */
+#define NGX_HTTP_CRM_ZONE_LAYOUT 2            /* raise with any change */
 #define NGX_HTTP_CRM_ZONE_SITES  256          /* slots of a hash by site */
 #define NGX_HTTP_CRM_FRESH_MS    60000
 #define NGX_HTTP_CRM_REFRESH_MS  1000 /* between two told STALE */
 #define NGX_HTTP_CRM_IDENTIFY_MS 2000 /* answers of before may still come */
+#define NGX_HTTP_CRM_AGE_MS      1000 /* a cell moves up no more often */
 
 
 typedef struct {
@@ -41,6 +42,7 @@ typedef struct {
     uint64_t       fetched_ms;  /* when the profile was answered; 0: stale */
     uint64_t       asked_ms;    /* when somebody was last told STALE */
     uint64_t       identify_ms; /* when the customer became another */
+    uint64_t       aged_ms;     /* when it was last made the newest */
     uint16_t       profile_len; /* bytes; 0: nobody is known, or too large */
     uint8_t        answered;    /* the profile was answered at least once */
     uint8_t        lively;      /* live holds a session */
@@ -276,10 +278,10 @@ ngx_http_crm_zone_now_ms(void)
 }
 
 
-static uint32_t
+static ngx_inline uint32_t
 ngx_http_crm_zone_site(ngx_http_crm_site_t *site)
 {
-    return ngx_crc32_short(site->name.data, site->name.len);
+    return site->hash;
 }
 
 
@@ -386,23 +388,32 @@ ngx_http_crm_zone_evict(ngx_http_crm_zone_t *zone)
 }
 
 
-/* The visitor's cell, made if there is none, and now the newest of all. */
+/*
+ * The visitor's cell, made if there is none, and now among the newest.  To move
+ * it up touches three more cells, which no cache holds: once a second will do.
+ */
 static ngx_http_crm_cell_t *
 ngx_http_crm_zone_obtain(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_zone_t *zone, const uint8_t *vid, uint32_t site)
 {
     uint32_t             index, *bucket;
+    uint64_t             now;
     ngx_http_crm_cell_t *cell;
 
+    now = ngx_http_crm_zone_now_ms();
     index = ngx_http_crm_zone_find(zone, vid, site);
 
     if (index != 0) {
-        if (index != zone->head->newest) {
+        cell = ngx_http_crm_cell(zone, index);
+
+        /* also when the clock was set back */
+        if (now - cell->aged_ms >= NGX_HTTP_CRM_AGE_MS) {
+            cell->aged_ms = now;
             ngx_http_crm_zone_unlink(zone, index);
             ngx_http_crm_zone_link(zone, index);
         }
 
-        return ngx_http_crm_cell(zone, index);
+        return cell;
     }
 
     if (zone->head->used < zone->head->ncells) {
@@ -416,6 +427,7 @@ ngx_http_crm_zone_obtain(ngx_http_crm_main_conf_t *cmcf,
     ngx_memzero(cell, sizeof(ngx_http_crm_cell_t));
     ngx_memcpy(cell->vid, vid, TRACKER_UUID_SIZE);
     cell->site = site;
+    cell->aged_ms = now;
 
     bucket = ngx_http_crm_zone_bucket(zone, vid, site);
     cell->chain = *bucket;
@@ -554,16 +566,17 @@ ngx_http_crm_zone_live(ngx_http_crm_main_conf_t *cmcf,
 }
 
 
-void
+size_t
 ngx_http_crm_zone_add(ngx_http_crm_main_conf_t *cmcf, ngx_http_crm_site_t *site,
     const uint8_t vid[TRACKER_UUID_SIZE], tracker_event_t *event,
-    uint32_t session_started_s, tracker_live_t *live)
+    uint32_t session_started_s, char uid[TRACKER_LIVE_UID_SIZE])
 {
+    size_t               len;
     ngx_http_crm_cell_t *cell;
     ngx_http_crm_zone_t *zone;
 
     if (cmcf->zone == NULL) {
-        return;
+        return 0;
     }
 
     zone = cmcf->zone->data;
@@ -575,11 +588,15 @@ ngx_http_crm_zone_add(ngx_http_crm_main_conf_t *cmcf, ngx_http_crm_site_t *site,
     tracker_live_add(&cell->live, event, session_started_s);
     cell->lively = 1;
 
-    if (live != NULL) {
-        *live = cell->live;
+    len = cell->live.uid_len;
+
+    if (len > 0) {
+        ngx_memcpy(uid, cell->live.uid, TRACKER_LIVE_UID_SIZE);
     }
 
     ngx_http_crm_zone_unlock(zone);
+
+    return len;
 }
 
 
