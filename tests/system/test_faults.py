@@ -134,6 +134,7 @@ def test_postgres_killed(shop):
         load.more(50)
         for pid in shop.postgres.members():
             os.kill(pid, signal.SIGKILL)
+        shop.postgres.wait_gone()
         shop.start_postgres()
         load.more(50)
     compare(shop, load)
