@@ -12,10 +12,13 @@ import time
 
 import pytest
 
-from conftest import Load, compare, poll
+from conftest import HTTP, Load, compare, poll
 
 # What nginx itself says of a worker that was killed.
 pytestmark = pytest.mark.allows('exited on signal 9')
+
+# A minute at full speed is 70 MB of events, which the rings have to hold.
+CONF = {'http': HTTP.replace('size=32m', 'size=128m')}
 
 SHORT_S = 4
 MINUTE_S = 60
