@@ -74,3 +74,11 @@ ngx_http_crm_buffer_reset(ngx_http_crm_buffer_t *b)
         b->size = 0;
     }
 }
+
+
+void
+ngx_http_crm_buffer_free(ngx_http_crm_buffer_t *b)
+{
+    free(b->data);
+    ngx_memzero(b, sizeof(ngx_http_crm_buffer_t));
+}

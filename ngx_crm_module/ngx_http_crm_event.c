@@ -460,8 +460,8 @@ ngx_http_crm_log_handler(ngx_http_request_t *r)
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
 
     /* no header: nobody was answered (444, 499); no URI: nothing was asked */
-    if (!clcf->enable || r != r->main || !r->header_sent
-        || r->unparsed_uri.len == 0)
+    if (!clcf->enable || clcf->collect != NGX_HTTP_CRM_COLLECT_OFF
+        || r != r->main || !r->header_sent || r->unparsed_uri.len == 0)
     {
         return NGX_OK;
     }

@@ -154,6 +154,34 @@ static ngx_command_t ngx_http_crm_commands[] = {
       0,
       ngx_http_crm_decide_handler },
 
+    { ngx_string("crm_collect"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_crm_collect_conf,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      ngx_http_crm_collect_handler },
+
+    { ngx_string("crm_collect_max_body"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_crm_max_body_conf,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("crm_write_key"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE123,
+      ngx_http_crm_write_key_conf,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("crm_collect_origin"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_crm_origin_conf,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -347,6 +375,9 @@ ngx_http_crm_create_loc_conf(ngx_conf_t *cf)
     clcf->events = NGX_CONF_UNSET_PTR;
     clcf->markers = NGX_CONF_UNSET;
     clcf->budget = NGX_CONF_UNSET_MSEC;
+    clcf->collect_max = NGX_CONF_UNSET_SIZE;
+    clcf->keys = NGX_CONF_UNSET_PTR;
+    clcf->origins = NGX_CONF_UNSET_PTR;
 
     return clcf;
 }
@@ -374,6 +405,10 @@ ngx_http_crm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->markers, prev->markers, 0);
     ngx_conf_merge_msec_value(
         conf->budget, prev->budget, NGX_HTTP_CRM_BUDGET_DEFAULT);
+
+    if (ngx_http_crm_collect_merge(cf, prev, conf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
 
     if (!conf->enable) {
         return NGX_CONF_OK;

@@ -60,6 +60,14 @@ typedef enum {
     NGX_HTTP_CRM_EXPORT_NS,       /* nanoseconds spent on delivery to Redis */
     NGX_HTTP_CRM_SESSIONS_UNSENT, /* session states not written to Redis */
     NGX_HTTP_CRM_IDENTIFY_BAD,    /* X-CRM-Identify headers that were refused */
+    NGX_HTTP_CRM_COLLECT_REQUESTS,    /* of client libraries */
+    NGX_HTTP_CRM_COLLECT_EVENTS,      /* of theirs, appended to a journal */
+    NGX_HTTP_CRM_COLLECT_INVALID,     /* that can be no event, kept with why */
+    NGX_HTTP_CRM_COLLECT_BAD_REQUEST, /* refused: no JSON, or no such path */
+    NGX_HTTP_CRM_COLLECT_UNKNOWN_KEY, /* refused: 401 */
+    NGX_HTTP_CRM_COLLECT_FORBIDDEN,   /* refused: 403, a foreign origin */
+    NGX_HTTP_CRM_COLLECT_TOO_LARGE,   /* refused: 413 */
+    NGX_HTTP_CRM_COLLECT_FULL,        /* asked to come again: 503 */
     NGX_HTTP_CRM_NCOUNTERS
 } ngx_http_crm_counter_e;
 
@@ -94,6 +102,7 @@ typedef struct {
     ngx_http_crm_redis_t    *redis; /* one connection, pipelined */
     ngx_http_crm_pg_t       *pg;
     ngx_http_crm_counters_t *counters; /* in counters_zone; never NULL then */
+    char                    *hit_room; /* TRACKER_HIT_ROOM bytes, once used */
 #if (NGX_THREADS)
     ngx_thread_pool_t *threads; /* nginx's default pool */
 #endif
@@ -114,6 +123,20 @@ typedef enum {
     NGX_HTTP_CRM_CAPTURE_HTML, /* text/html answers and named events */
     NGX_HTTP_CRM_CAPTURE_ALL
 } ngx_http_crm_capture_e;
+
+typedef enum {
+    NGX_HTTP_CRM_COLLECT_OFF = 0,
+    NGX_HTTP_CRM_COLLECT_SEGMENT,
+    NGX_HTTP_CRM_COLLECT_SNOWPLOW
+} ngx_http_crm_collect_e;
+
+/* One crm_write_key. */
+typedef struct {
+    ngx_str_t            key;
+    ngx_str_t            site_name; /* empty: the location's */
+    ngx_http_crm_site_t *site;      /* of site_name; NULL: the location's */
+    ngx_uint_t           trusted;   /* 1: a server's */
+} ngx_http_crm_key_t;
 
 typedef struct {
     ngx_http_complex_value_t  name;
@@ -138,6 +161,10 @@ typedef struct {
     ngx_array_t         *events;          /* of ngx_http_crm_event_conf_t */
     ngx_flag_t           markers;         /* crm_slot markers */
     ngx_msec_t           budget;          /* crm_budget, ms per request */
+    ngx_uint_t           collect;         /* crm_collect */
+    size_t               collect_max;     /* bytes of a body, inflated too */
+    ngx_array_t         *keys;            /* of ngx_http_crm_key_t */
+    ngx_array_t         *origins;         /* of ngx_str_t; "any" for all */
 } ngx_http_crm_loc_conf_t;
 
 
@@ -156,6 +183,7 @@ typedef struct {
     ngx_http_crm_lookup_t    *lookup;    /* under way for this request */
     void                     *offer;     /* of ngx_http_crm_offer.c */
     void                     *filter;    /* of ngx_http_crm_slot_filter.c */
+    void                     *collect;   /* of ngx_http_crm_collect.c */
 
     tracker_shown_t *shown; /* really sent; room for all once there is one */
     unsigned         nshown;
@@ -351,6 +379,8 @@ ngx_int_t ngx_http_crm_buffer_room(
     ngx_http_crm_buffer_t *b, size_t n, size_t max);
 /* All was used, or is not wanted any more. */
 void ngx_http_crm_buffer_reset(ngx_http_crm_buffer_t *b);
+/* Gives all memory back. */
+void ngx_http_crm_buffer_free(ngx_http_crm_buffer_t *b);
 
 /* ---- ngx_http_crm_redis.c: one pipelined connection --------------------- */
 
@@ -488,6 +518,96 @@ ngx_http_crm_attr_pt ngx_http_crm_attr_find(personalize_str_t path);
 
 /* Content handler of crm_decide: GET …?slots=a,b */
 ngx_int_t ngx_http_crm_decide_handler(ngx_http_request_t *r);
+
+/* ---- ngx_http_crm_collect.c: what client libraries send ----------------- */
+
+/* Content handler of crm_collect. */
+ngx_int_t ngx_http_crm_collect_handler(ngx_http_request_t *r);
+
+/* ---- ngx_http_crm_collect_conf.c: its directives, keys and paths -------- */
+
+char *ngx_http_crm_collect_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_max_body_conf(
+    ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_write_key_conf(
+    ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_origin_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_collect_merge(ngx_conf_t *cf, ngx_http_crm_loc_conf_t *prev,
+    ngx_http_crm_loc_conf_t *conf);
+/* NULL: no such key. */
+ngx_http_crm_key_t *ngx_http_crm_key_find(
+    ngx_http_crm_loc_conf_t *clcf, const ngx_str_t *key);
+
+typedef enum {
+    NGX_HTTP_CRM_ROUTE_NONE = 0,
+    NGX_HTTP_CRM_ROUTE_EVENTS,  /* POST */
+    NGX_HTTP_CRM_ROUTE_PIXEL,   /* GET, the event is the query */
+    NGX_HTTP_CRM_ROUTE_SETTINGS, /* GET, of Segment's browser client */
+    NGX_HTTP_CRM_ROUTE_SOURCE   /* GET, of RudderStack's */
+} ngx_http_crm_route_e;
+
+typedef struct {
+    ngx_http_crm_route_e route;
+    ngx_str_t            type;   /* of the events, as the path says; or "" */
+    ngx_str_t            key;    /* in the path of SETTINGS */
+    ngx_str_t            prefix; /* the path before the protocol's own */
+} ngx_http_crm_path_t;
+
+void ngx_http_crm_collect_path(
+    ngx_http_request_t *r, ngx_uint_t protocol, ngx_http_crm_path_t *path);
+
+/* ---- ngx_http_crm_answer.c: answers of crm_collect, across origins ------ */
+
+/* A request header by its lower-case name, or NULL. */
+ngx_str_t *ngx_http_crm_header_in(ngx_http_request_t *r, const char *name);
+typedef enum {
+    NGX_HTTP_CRM_ORIGIN_NONE = 0, /* no browser, or it does not say */
+    NGX_HTTP_CRM_ORIGIN_SAME,
+    NGX_HTTP_CRM_ORIGIN_ALLOWED,
+    NGX_HTTP_CRM_ORIGIN_FOREIGN
+} ngx_http_crm_origin_e;
+
+ngx_http_crm_origin_e ngx_http_crm_origin(ngx_http_request_t *r);
+/* Answers a preflight. */
+ngx_int_t ngx_http_crm_preflight(ngx_http_request_t *r);
+/* Sends status and body, with what other origins need; counts refusals. */
+ngx_int_t ngx_http_crm_answer(ngx_http_request_t *r, ngx_uint_t status,
+    const char *type, const ngx_str_t *body);
+/* A refusal: the body says why. */
+ngx_int_t ngx_http_crm_refuse(
+    ngx_http_request_t *r, ngx_uint_t status, const char *reason);
+/* The two settings documents. */
+ngx_int_t ngx_http_crm_settings(ngx_http_request_t *r,
+    const ngx_http_crm_path_t *path, const ngx_str_t *key);
+
+/* ---- ngx_http_crm_hit.c: events of client libraries -> journal ---------- */
+
+typedef struct {
+    ngx_http_request_t       *request;
+    ngx_http_crm_main_conf_t *cmcf;
+    ngx_http_crm_loc_conf_t  *clcf;
+    ngx_http_crm_ctx_t       *ctx;
+    ngx_http_crm_site_t      *site;
+    tracker_str_t             protocol;
+    tracker_str_t             type; /* of the path */
+    int64_t                   sent_us;
+    ngx_uint_t                stored;   /* events */
+    ngx_uint_t                invalid;  /* events */
+    ngx_uint_t                not_json; /* of the invalid ones */
+    unsigned                  trusted : 1;
+    unsigned                  browser : 1;
+    unsigned                  cookie : 1; /* ctx->visitor counts */
+    unsigned                  snowplow : 1;
+} ngx_http_crm_hits_t;
+
+/* NGX_OK: it is in the journal, as an event or as refused with a reason;
+ * NGX_BUSY: the journal has no room. */
+ngx_int_t ngx_http_crm_hit(ngx_http_crm_hits_t *hits, tracker_str_t text);
+/* Keeps a text that is no event. */
+ngx_int_t ngx_http_crm_hit_refuse(
+    ngx_http_crm_hits_t *hits, tracker_str_t text, const char *reason);
+/* All of the request was given. */
+void ngx_http_crm_hits_end(ngx_http_crm_hits_t *hits);
 
 /* ---- ngx_http_crm_slot_head.c: what the answer's header says ------------ */
 

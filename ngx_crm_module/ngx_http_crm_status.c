@@ -57,6 +57,14 @@ static const char *const ngx_http_crm_counter_names[NGX_HTTP_CRM_NCOUNTERS] = {
     "export_ns",
     "sessions_unsent",
     "identify_bad",
+    "collect_requests",
+    "collect_events",
+    "collect_invalid",
+    "collect_bad_request",
+    "collect_unknown_key",
+    "collect_forbidden",
+    "collect_too_large",
+    "collect_full",
 };
 
 

@@ -489,7 +489,8 @@ ngx_http_crm_visitor_concerned(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     ngx_http_core_loc_conf_t *core;
 
     if (clcf->capture == NGX_HTTP_CRM_CAPTURE_ALL || clcf->events != NULL
-        || ctx->uid.len != 0 || ngx_http_crm_is_page(r))
+        || clcf->collect != NGX_HTTP_CRM_COLLECT_OFF || ctx->uid.len != 0
+        || ngx_http_crm_is_page(r))
     {
         return 1;
     }

@@ -141,9 +141,16 @@ event_identity(event_writer_t *w, const tracker_event_t *event)
 {
     event_literal(w, "{\"id\":");
     event_uuid(w, event->id);
+    event_member(w, ",\"mid\":", event->mid);
     event_member(w, ",\"site\":", event->site);
     event_member(w, ",\"type\":", event->type);
     event_member(w, ",\"name\":", event->name);
+
+    if (event->ts_us != 0 && event->ts_us != event->rts_us) {
+        event_literal(w, ",\"ts\":");
+        event_number(w, event->ts_us);
+    }
+
     event_literal(w, ",\"rts\":");
     event_number(w, event->rts_us);
 
@@ -173,6 +180,18 @@ event_identity(event_writer_t *w, const tracker_event_t *event)
 
 
 static void
+event_put_open(event_writer_t *w, const char *open, unsigned *started)
+{
+    if (*started) {
+        event_literal(w, ",");
+    } else {
+        event_put(w, open, strlen(open));
+        *started = 1;
+    }
+}
+
+
+static void
 event_context(event_writer_t *w, const tracker_event_t *event)
 {
     unsigned started;
@@ -183,6 +202,20 @@ event_context(event_writer_t *w, const tracker_event_t *event)
     event_member_first(w, ",\"ctx\":{", "\"ua\":", event->ua, started);
     event_member_first(w, ",\"ctx\":{", "\"lang\":", event->lang, started);
     event_member_first(w, ",\"ctx\":{", "\"ref\":", event->ref, started);
+    event_member_first(w, ",\"ctx\":{", "\"anon\":", event->anon, started);
+
+    if (event->lib.len != 0) {
+        event_put_open(w, ",\"ctx\":{", &started);
+        event_literal(w, "\"lib\":{\"name\":");
+        event_string(w, event->lib);
+        event_member(w, ",\"version\":", event->lib_version);
+        event_literal(w, "}");
+    }
+
+    if (event->trusted) {
+        event_put_open(w, ",\"ctx\":{", &started);
+        event_literal(w, "\"trusted\":true");
+    }
 
     if (started) {
         event_literal(w, "}");
@@ -202,6 +235,11 @@ event_request(event_writer_t *w, const tracker_event_t *event)
     event_member_first(w, ",\"req\":{", "\"host\":", event->host, started);
     event_member_first(w, ",\"req\":{", "\"path\":", event->path, started);
     event_member_first(w, ",\"req\":{", "\"query\":", event->query, started);
+
+    if (event->status == 0) {
+        event_put(w, "}", started);
+        return;
+    }
 
     if (started) {
         event_literal(w, ",\"status\":");
@@ -223,6 +261,12 @@ static void
 event_props(event_writer_t *w, const tracker_event_t *event)
 {
     unsigned i, started;
+
+    if (event->json.data != NULL) {
+        event_literal(w, ",\"props\":");
+        event_put(w, event->json.data, event->json.len);
+        return;
+    }
 
     started = 0;
 
@@ -284,7 +328,8 @@ tracker_event_bound(const tracker_event_t *event)
     n = event->site.len + event->type.len + event->name.len + event->src.len
         + event->uid.len + event->ip.len + event->ua.len + event->lang.len
         + event->ref.len + event->rid.len + event->method.len + event->host.len
-        + event->path.len + event->query.len;
+        + event->path.len + event->query.len + event->mid.len
+        + event->anon.len + event->lib.len + event->lib_version.len;
 
     for (i = 0; i < event->nprops; i++) {
         n += event->props[i].key.len + event->props[i].value.len;
@@ -295,7 +340,7 @@ tracker_event_bound(const tracker_event_t *event)
              + event->shown[i].variant.len;
     }
 
-    return EVENT_ESCAPE * n + EVENT_FIXED
+    return EVENT_ESCAPE * n + EVENT_FIXED + event->json.len
            + EVENT_PER_ONE * ((size_t) event->nprops + event->nshown);
 }
 

@@ -193,6 +193,8 @@ typedef struct {
     tracker_str_t  name;   /* "Product Viewed", ...; "" for a plain page */
     tracker_str_t  src;    /* origin | upstream | client | import */
     tracker_str_t  uid;    /* customer id, absent if unknown */
+    tracker_str_t  mid;    /* the client's own message id */
+    uint64_t       ts_us;  /* the client's time, UTC; 0: as rts_us */
     uint64_t       rts_us; /* received, UTC, microseconds since 1970 */
     uint32_t       sn;     /* session number of the visitor, from 1 */
     uint32_t       seq;    /* position in the session as this node saw it */
@@ -202,6 +204,10 @@ typedef struct {
     tracker_str_t ua;
     tracker_str_t lang;
     tracker_str_t ref;
+    tracker_str_t anon; /* the client's own name of the visitor */
+    tracker_str_t lib;  /* client library, and its version */
+    tracker_str_t lib_version;
+    unsigned      trusted; /* 1: a server's word, see crm_write_key */
 
     /* req */
     tracker_str_t rid; /* the client's X-Request-Id, absent if none */
@@ -209,12 +215,13 @@ typedef struct {
     tracker_str_t host;
     tracker_str_t path;
     tracker_str_t query;
-    uint32_t      status;
+    uint32_t      status; /* 0: no answer of ours, neither are the next two */
     uint32_t      duration_ms;
     uint64_t      bytes; /* sent, headers included */
 
     const tracker_prop_t  *props;
     unsigned               nprops;
+    tracker_str_t          json; /* props as clean JSON; written if not absent */
     const tracker_shown_t *shown;
     unsigned               nshown;
 } tracker_event_t;
@@ -229,6 +236,130 @@ size_t tracker_event_bound(const tracker_event_t *event);
  */
 size_t tracker_event_write(
     char *buf, size_t size, const tracker_event_t *event, unsigned *replaced);
+
+
+/* ---- split.c: cuts the body of a client library into events ------------- */
+
+typedef enum {
+    TRACKER_PIECE_EVENT = 0, /* an element of the list */
+    TRACKER_PIECE_MEMBER     /* another member of the object around it */
+} tracker_piece_e;
+
+typedef struct {
+    tracker_piece_e kind;
+    size_t          key; /* of MEMBER: offset and bytes between its quotes */
+    size_t          key_len;
+    size_t          value; /* offset in the text */
+    size_t          len;   /* bytes of the value */
+} tracker_piece_t;
+
+typedef struct {
+    const char *list; /* name of the member that holds events: "batch" */
+    size_t      list_len;
+    size_t      pos;    /* bytes looked at */
+    size_t      object; /* offset of the opening brace */
+    size_t      key;
+    size_t      key_len;
+    size_t      value;
+    unsigned    depth; /* brackets open inside the value */
+    uint8_t     state; /* of split.c */
+    uint8_t     string;
+    uint8_t     escape;
+    uint8_t     listed; /* the list was seen */
+} tracker_split_t;
+
+void tracker_split_init(tracker_split_t *split, const char *list);
+/*
+ * The next piece of the text, which holds all bytes so far and may have moved
+ * or grown since the last call.  AGAIN: it ends too early.  DECLINED: the
+ * object is whole and nothing but blanks follows as yet.  INVALID: it is no
+ * such object.  Only the frame is checked; the pieces are for others to judge.
+ */
+tracker_result_e tracker_split_next(
+    tracker_split_t *split, tracker_str_t text, tracker_piece_t *piece);
+/* 1: there was no list, so the object itself is the event. */
+int tracker_split_single(const tracker_split_t *split);
+
+
+/* ---- clean.c: JSON of strangers as JSON that PostgreSQL takes ----------- */
+
+#define TRACKER_CLEAN_DEPTH 30 /* an event's own brackets; tracker_json_next */
+
+/*
+ * Copies one JSON value without blanks.  NUL, lone surrogates and bytes that
+ * are not UTF-8 become U+FFFD (added to *replaced); numbers that no column
+ * holds become strings.  INVALID: no JSON.  DECLINED: deeper than
+ * TRACKER_CLEAN_DEPTH.  FULL: it does not fit, 3 bytes per byte always do.
+ */
+tracker_result_e tracker_json_clean(tracker_str_t text, char *buf, size_t size,
+    size_t *len, unsigned *replaced);
+
+
+/* ---- hit.c, segment.c, snowplow.c: an event of a client library --------- */
+
+#define TRACKER_HIT_MAX   65536            /* bytes of one event's text */
+#define TRACKER_HIT_ROOM  (512 * 1024)     /* bytes of work space, see below */
+#define TRACKER_HIT_PROPS 4                /* that a session looks at */
+#define TRACKER_MID_MAX   100              /* bytes of a message id */
+#define TRACKER_NAME_MAX  200              /* bytes of an event's name */
+
+typedef struct {
+    /* what the client said; site, id, vid, rts_us and so on are the caller's */
+    tracker_event_t event;
+    tracker_prop_t  props[TRACKER_HIT_PROPS];
+    tracker_str_t   session; /* the client's own name of the session */
+    tracker_str_t   app;     /* Snowplow's aid: a write key, or anything */
+    int64_t         time_us; /* when it happened by the client's clock; 0: - */
+    int64_t         sent_us; /* when it left by the same clock; 0: unknown */
+    const char     *reason;  /* of INVALID: what is wrong, static */
+    unsigned        replaced; /* characters that were no text */
+
+    /* where unescaped and cleaned texts lie: the caller's, of ROOM bytes */
+    char *room;
+    char *end;
+} tracker_hit_t;
+
+/*
+ * Reads one event into *hit, which points into `json` and `room` from then on.
+ * INVALID: it cannot be an event, hit->reason tells why.  DECLINED: it is no
+ * JSON at all.  `type` is what the path said, or "".
+ */
+tracker_result_e tracker_segment_read(
+    tracker_hit_t *hit, char *room, tracker_str_t json, tracker_str_t type);
+tracker_result_e tracker_snowplow_read(
+    tracker_hit_t *hit, char *room, tracker_str_t json);
+/* A query string as the JSON object that the POST form would have held. */
+tracker_result_e tracker_snowplow_query(
+    tracker_str_t query, char *buf, size_t size, size_t *len);
+
+/*
+ * Sets event.ts_us: the client's time, moved by how much its clock was wrong
+ * when it sent (sent_us of the batch, 0: the event's own), if it is sane.
+ */
+void tracker_hit_time(tracker_hit_t *hit, int64_t sent_us, uint64_t rts_us);
+/* ISO 8601 as libraries write it, or ms since 1970; 0: neither. */
+int64_t tracker_hit_iso(tracker_str_t text);
+
+/*
+ * A visitor's id for a client without our cookie: UUIDv8 of a digest, so that
+ * nobody can choose it.  kind: "anon", "user", "session".
+ */
+void tracker_hit_uuid(uint8_t uuid[TRACKER_UUID_SIZE], tracker_str_t site,
+    const char *kind, tracker_str_t value);
+
+/* What was refused, as a record of the journal; see docs/events.md. */
+typedef struct {
+    const tracker_hit_t *hit; /* id, site, rts_us, vid, sid, trusted */
+    tracker_str_t        protocol; /* segment, snowplow */
+    tracker_str_t        type;     /* what the path said */
+    tracker_str_t        raw;      /* the text, cut to TRACKER_HIT_MAX */
+    const char          *reason;
+    uint64_t             size; /* bytes of the whole text */
+    int64_t              sent_us;
+} tracker_refusal_t;
+
+size_t tracker_refusal_write(
+    char *buf, size_t size, const tracker_refusal_t *refusal);
 
 
 /* ---- live.c: what the running session has done so far ------------------- */

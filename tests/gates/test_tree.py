@@ -14,7 +14,7 @@ ARROWS = {
     'tracker': (set(), {'openssl', 'jansson.h'}),
     'personalize': (set(), {'jansson.h'}),
     'ngx_crm_module': ({'tracker', 'personalize'},
-                       {'openssl', 'jansson.h', 'libpq-fe.h'}),
+                       {'openssl', 'jansson.h', 'libpq-fe.h', 'zlib.h'}),
     'mining': ({'tracker', 'personalize'},
                {'openssl', 'jansson.h', 'libpq-fe.h', 'hiredis', 'zlib.h'}),
 }
