@@ -228,12 +228,17 @@ absorb_fact(mining_absorb_t *absorb, absorb_fact_t *fact)
 }
 
 
-/* An id that is a JSON string of 1 to 64 bytes once unescaped. */
+/* An id that is a JSON string of 1 to 64 bytes once unescaped, or a number:
+ * client libraries send what the shop's script gave them. */
 static int
 absorb_id(const tracker_json_member_t *member)
 {
     char   text[MINING_ID_MAX];
     size_t len;
+
+    if (member->value.data != NULL && member->type == '0') {
+        return member->value.len <= MINING_ID_MAX;
+    }
 
     return member->value.data != NULL && member->type == '"'
            && tracker_json_text(member->value, text, sizeof(text), &len)

@@ -63,6 +63,7 @@ typedef struct {
 
     uint64_t          kept;
     uint64_t          rejected;
+    uint64_t          duplicates;
     uint64_t          reported_kept;
     uint64_t          reported_rejected;
     mining_progress_t progress;
@@ -323,6 +324,7 @@ import_commit(import_t *im)
 
     im->rejected += im->batch->nrejected;
     im->kept += mining_batch_kept(im->batch);
+    im->duplicates += mining_batch_duplicates(im->batch);
 
     owed = 0;
     rc = mining_producers_publish(&im->producers, &im->redis, &owed);
@@ -639,7 +641,11 @@ mining_import(const mining_settings_t *settings, int argc, char **argv)
     }
     if (!im->follow && code != MINING_EXIT_USAGE) {
         (void) printf(
-            "kept %" PRIu64 ", rejected %" PRIu64 "\n", im->kept, im->rejected);
+            "kept %" PRIu64 ", rejected %" PRIu64, im->kept, im->rejected);
+        if (im->duplicates > 0) {
+            (void) printf(", duplicates %" PRIu64, im->duplicates);
+        }
+        (void) printf("\n");
     }
 
     import_void(im);

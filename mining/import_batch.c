@@ -18,9 +18,10 @@
 #include "mining.h"
 
 
-#define BATCH_BYTES_MAX   (32u << 20) /* of COPY data: bounds the memory */
-#define BATCH_REJECTS_MAX 5000
-#define BATCH_PUMP_ROWS   512 /* between two looks at the socket */
+#define BATCH_BYTES_MAX    (32u << 20) /* of COPY data: bounds the memory */
+#define BATCH_REJECTS_MAX  5000
+#define BATCH_REJECT_BYTES (16u << 20) /* of refused events */
+#define BATCH_PUMP_ROWS    512         /* between two looks at the socket */
 
 
 mining_batch_t *
@@ -53,6 +54,7 @@ mining_batch_free(mining_batch_t *batch)
 {
     if (batch != NULL) {
         mining_copy_free(&batch->copy);
+        mining_copy_free(&batch->held);
         mining_copy_free(&batch->scratch);
         mining_rejects_free(&batch->rejects);
         mining_absorb_free(batch->absorb);
@@ -68,6 +70,9 @@ mining_batch_clear(mining_batch_t *batch)
     mining_copy_begin(&batch->copy);
     mining_rejects_clear(&batch->rejects);
     mining_absorb_clear(batch->absorb);
+    batch->held.len = 0;
+    batch->held.failed = 0;
+    batch->nheld = 0;
     batch->sent = 0;
     batch->streaming = 0;
     batch->nrows = 0;
@@ -99,7 +104,7 @@ batch_reject(mining_batch_t *batch, const char *producer, int64_t seq,
     char source[32];
 
     (void) snprintf(source, sizeof(source), "import:%s", producer);
-    mining_rejects_add(&batch->rejects, source, seq, reason, raw);
+    mining_rejects_add_event(&batch->rejects, source, seq, reason, raw, raw);
     batch->nrejected++;
 }
 
@@ -111,10 +116,13 @@ mining_batch_take(mining_batch_t *batch, const mining_item_t *item,
     int             site;
     const char     *reason;
     mining_row_t   *row;
+    mining_copy_t  *copy;
     mining_event_t *event;
 
-    if (batch->nrows == batch->rows_max || batch->copy.len > BATCH_BYTES_MAX
-        || batch->rejects.rows == BATCH_REJECTS_MAX)
+    if (batch->nrows == batch->rows_max
+        || batch->copy.len + batch->held.len > BATCH_BYTES_MAX
+        || batch->rejects.rows == BATCH_REJECTS_MAX
+        || batch->rejects.json.len > BATCH_REJECT_BYTES)
     {
         return MINING_FULL;
     }
@@ -129,6 +137,11 @@ mining_batch_take(mining_batch_t *batch, const mining_item_t *item,
         != MINING_OK)
     {
         batch_reject(batch, producer, item->seq, reason, item->line);
+        return MINING_OK;
+    }
+
+    if (mining_client_refused(event)) {
+        mining_client_reject(batch, item);
         return MINING_OK;
     }
 
@@ -149,7 +162,11 @@ mining_batch_take(mining_batch_t *batch, const mining_item_t *item,
     }
 
     row = &batch->rows[batch->nrows++];
-    row->offset = batch->copy.len;
+    row->held = event->columns[MINING_EVENT_MID].data != NULL;
+    row->duplicate = 0;
+    copy = row->held ? &batch->held : &batch->copy;
+    batch->nheld += row->held;
+    row->offset = copy->len;
     row->line = item->line;
     row->seq = item->seq;
     row->rts = event->rts;
@@ -157,7 +174,8 @@ mining_batch_take(mining_batch_t *batch, const mining_item_t *item,
     row->site = (uint16_t) site;
     row->sn = event->columns[MINING_EVENT_SN].data != NULL ? event->sn : 0;
     row->has_vid = event->columns[MINING_EVENT_VID].data != NULL;
-    row->has_uid = event->columns[MINING_EVENT_UID].data != NULL;
+    row->has_uid = event->columns[MINING_EVENT_UID].data != NULL
+                   && mining_client_believed(event);
     row->is_order =
         event->columns[MINING_EVENT_NAME].len == 15
         && memcmp(event->columns[MINING_EVENT_NAME].data, "Order Completed", 15)
@@ -167,9 +185,10 @@ mining_batch_take(mining_batch_t *batch, const mining_item_t *item,
         memcpy(row->vid, event->vid, sizeof(row->vid));
     }
 
-    mining_event_row(&batch->copy, event);
+    mining_event_row(copy, event);
+    row->len = copy->len - row->offset;
 
-    return batch->copy.failed ? MINING_NOMEM : MINING_OK;
+    return copy->failed ? MINING_NOMEM : MINING_OK;
 }
 
 
@@ -221,7 +240,9 @@ batch_absorb(mining_batch_t *batch, mining_db_t *db, unsigned lo, unsigned hi)
 
     mining_absorb_clear(batch->absorb);
     for (i = lo; i < hi; i++) {
-        mining_absorb_add(batch->absorb, &batch->rows[i]);
+        if (!batch->rows[i].duplicate) {
+            mining_absorb_add(batch->absorb, &batch->rows[i]);
+        }
     }
 
     json = mining_absorb_json(batch->absorb, &batch->sites);
@@ -230,6 +251,83 @@ batch_absorb(mining_batch_t *batch, mining_db_t *db, unsigned lo, unsigned hi)
     }
 
     return mining_db_query(db, NULL, "select etl.absorb($1::jsonb)", 1, &json);
+}
+
+
+/* COPY of rows lo ... hi - 1; held_only: of those with a message id. */
+static mining_result_e
+batch_copy_rows(mining_batch_t *batch, mining_db_t *db, unsigned lo,
+    unsigned hi, int held_only)
+{
+    char                 sql[256];
+    size_t               sent;
+    unsigned             i, n;
+    mining_copy_t       *scratch;
+    mining_result_e      rc;
+    const mining_row_t  *row;
+    const mining_copy_t *from;
+
+    scratch = &batch->scratch;
+    mining_copy_begin(scratch);
+
+    for (i = lo, n = 0; i < hi; i++) {
+        row = &batch->rows[i];
+        if (row->duplicate || (held_only && !row->held)) {
+            continue;
+        }
+
+        from = row->held ? &batch->held : &batch->copy;
+        mining_copy_append(scratch, from->data + row->offset, row->len);
+        n++;
+    }
+
+    if (n == 0) {
+        return MINING_OK;
+    }
+
+    mining_copy_finish(scratch);
+    if (scratch->failed) {
+        return MINING_NOMEM;
+    }
+
+    (void) snprintf(sql, sizeof(sql),
+        "copy crm.event (%s) from stdin (format binary)",
+        mining_event_copy_columns);
+
+    rc = mining_db_copy_begin(db, sql);
+    if (rc != MINING_OK) {
+        return rc;
+    }
+
+    sent = 0;
+
+    return mining_db_copy_end(db, scratch->data, scratch->len, &sent);
+}
+
+
+/* Rows with a message id: those that are new. */
+static mining_result_e
+batch_store_held(mining_batch_t *batch, mining_db_t *db)
+{
+    unsigned        i;
+    mining_result_e rc;
+
+    if (batch->nheld == 0) {
+        return MINING_OK;
+    }
+
+    rc = mining_client_claim(batch, db, 0, batch->nrows);
+    if (rc == MINING_OK) {
+        rc = batch_copy_rows(batch, db, 0, batch->nrows, 1);
+    }
+
+    for (i = 0; i < batch->nrows; i++) {
+        if (batch->rows[i].held && !batch->rows[i].duplicate) {
+            mining_absorb_add(batch->absorb, &batch->rows[i]);
+        }
+    }
+
+    return rc;
 }
 
 
@@ -250,7 +348,9 @@ batch_store(mining_batch_t *batch, mining_db_t *db)
 
     /* Folding goes on while the server reads: pump in between. */
     for (i = 0; i < batch->nrows; i++) {
-        mining_absorb_add(batch->absorb, &batch->rows[i]);
+        if (!batch->rows[i].held) {
+            mining_absorb_add(batch->absorb, &batch->rows[i]);
+        }
         if (i % BATCH_PUMP_ROWS == 0) {
             rc = mining_db_copy_pump(
                 db, batch->copy.data, batch->copy.len, &batch->sent);
@@ -260,16 +360,22 @@ batch_store(mining_batch_t *batch, mining_db_t *db)
         }
     }
 
-    json = mining_absorb_json(batch->absorb, &batch->sites);
-    if (json == NULL || batch->copy.failed) {
+    if (batch->copy.failed) {
         return MINING_NOMEM;
     }
 
     rc =
         mining_db_copy_end(db, batch->copy.data, batch->copy.len, &batch->sent);
-    batch->copy.len -= 2; /* the trailer: ranges end at the last row */
+    if (rc == MINING_OK) {
+        rc = batch_store_held(batch, db);
+    }
     if (rc != MINING_OK) {
         return rc;
+    }
+
+    json = mining_absorb_json(batch->absorb, &batch->sites);
+    if (json == NULL) {
+        return MINING_NOMEM;
     }
 
     return mining_db_query(db, NULL, "select etl.absorb($1::jsonb)", 1, &json);
@@ -280,33 +386,12 @@ static mining_result_e
 batch_copy_range(
     mining_batch_t *batch, mining_db_t *db, unsigned lo, unsigned hi)
 {
-    char            sql[256];
-    size_t          from, to, sent;
-    mining_copy_t  *scratch;
     mining_result_e rc;
 
-    from = batch->rows[lo].offset;
-    to = hi < batch->nrows ? batch->rows[hi].offset : batch->copy.len;
-
-    scratch = &batch->scratch;
-    mining_copy_begin(scratch);
-    mining_copy_append(scratch, batch->copy.data + from, to - from);
-    mining_copy_finish(scratch);
-    if (scratch->failed) {
-        return MINING_NOMEM;
+    rc = batch->nheld > 0 ? mining_client_claim(batch, db, lo, hi) : MINING_OK;
+    if (rc == MINING_OK) {
+        rc = batch_copy_rows(batch, db, lo, hi, 0);
     }
-
-    (void) snprintf(sql, sizeof(sql),
-        "copy crm.event (%s) from stdin (format binary)",
-        mining_event_copy_columns);
-
-    rc = mining_db_copy_begin(db, sql);
-    if (rc != MINING_OK) {
-        return rc;
-    }
-
-    sent = 0;
-    rc = mining_db_copy_end(db, scratch->data, scratch->len, &sent);
 
     return rc == MINING_OK ? batch_absorb(batch, db, lo, hi) : rc;
 }
@@ -337,6 +422,7 @@ batch_bisect(mining_batch_t *batch, mining_db_t *db,
     if (hi - lo == 1) {
         row = &batch->rows[lo];
         row->refused = 1;
+        row->duplicate = 0;
         batch_reject(batch, producers->list[row->producer].name, row->seq,
             db->error, row->line);
         return mining_db_exec(db, "rollback to part; release part");
@@ -382,17 +468,22 @@ batch_advance(
 {
     char                     text[192];
     int                      n, any;
-    unsigned                 i, *kept;
+    unsigned                 i, *kept, *twice;
     const char              *json;
     mining_result_e          rc;
     const mining_producer_t *producer;
 
-    kept = calloc(MINING_PRODUCERS_MAX, sizeof(unsigned));
+    kept = calloc(2 * (size_t) MINING_PRODUCERS_MAX, sizeof(unsigned));
     if (kept == NULL) {
         return MINING_NOMEM;
     }
+    twice = kept + MINING_PRODUCERS_MAX;
     for (i = 0; i < batch->nrows; i++) {
-        kept[batch->rows[i].producer] += !batch->rows[i].refused;
+        if (batch->rows[i].duplicate) {
+            twice[batch->rows[i].producer]++;
+        } else {
+            kept[batch->rows[i].producer] += !batch->rows[i].refused;
+        }
     }
 
     batch->scratch.len = 0;
@@ -405,9 +496,10 @@ batch_advance(
             continue;
         }
         n = snprintf(text, sizeof(text),
-            "%s{\"p\":\"%s\",\"s\":%" PRId64 ",\"n\":%u,\"g\":%" PRId64 "}",
+            "%s{\"p\":\"%s\",\"s\":%" PRId64 ",\"n\":%u,\"g\":%" PRId64
+            ",\"d\":%u}",
             any ? "," : "[", producer->name, producer->taken, kept[i],
-            producer->gap);
+            producer->gap, twice[i]);
         mining_copy_append(&batch->scratch, text, (size_t) n);
         any = 1;
     }
@@ -420,9 +512,9 @@ batch_advance(
 
     json = batch->scratch.data;
     rc = mining_db_query(db, NULL,
-        "select count(etl.advance(r.p, r.s, r.n, r.g))"
+        "select count(etl.advance(r.p, r.s, r.n, r.g, r.d))"
         " from jsonb_to_recordset($1::jsonb)"
-        " as r(p text, s bigint, n int, g bigint)",
+        " as r(p text, s bigint, n int, g bigint, d int)",
         1, &json);
 
     return rc;
@@ -507,10 +599,45 @@ mining_batch_kept(const mining_batch_t *batch)
     unsigned i, kept;
 
     for (i = 0, kept = 0; i < batch->nrows; i++) {
-        kept += !batch->rows[i].refused;
+        kept += !batch->rows[i].refused && !batch->rows[i].duplicate;
     }
 
     return kept;
+}
+
+
+unsigned
+mining_batch_duplicates(const mining_batch_t *batch)
+{
+    unsigned i, twice;
+
+    for (i = 0, twice = 0; batch->nheld > 0 && i < batch->nrows; i++) {
+        twice += batch->rows[i].duplicate;
+    }
+
+    return twice;
+}
+
+
+mining_result_e
+mining_batch_replay(mining_batch_t *batch, mining_db_t *db, const char *reject)
+{
+    mining_result_e rc;
+
+    rc = batch_store(batch, db);
+    if (rc == MINING_OK) {
+        rc = mining_db_query(
+            db, NULL, "select etl.reject_replayed($1::bigint)", 1, &reject);
+    }
+    if (rc == MINING_OK) {
+        return mining_db_exec(db, "commit");
+    }
+
+    if (db->conn != NULL && mining_db_exec(db, "rollback") != MINING_OK) {
+        return MINING_LOST;
+    }
+
+    return rc;
 }
 
 

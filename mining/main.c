@@ -39,6 +39,9 @@ static const main_command_t main_commands[] = {
         "apply|export|diff DIR [--site SITE] [--reviewer NAME] [--prune]",
         "keep campaigns in files"},
 
+    {"rejects", mining_rejects, "list | replay [--limit N]",
+        "show refused events, or try them again"},
+
     {"status", mining_status, "", "tell how far everything is"},
 
     {NULL, NULL, NULL, NULL}};

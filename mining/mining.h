@@ -61,6 +61,7 @@ int mining_load(const mining_settings_t *settings, int argc, char **argv);
 int mining_run(const mining_settings_t *settings, int argc, char **argv);
 int mining_campaigns(const mining_settings_t *settings, int argc, char **argv);
 int mining_status(const mining_settings_t *settings, int argc, char **argv);
+int mining_rejects(const mining_settings_t *settings, int argc, char **argv);
 
 
 /* ---- report.c: words for people and logs, the clock, the stop signal ---- */
@@ -266,7 +267,7 @@ tracker_json_member_t mining_event_member(
 
 /* ---- reject.c: rows refused, gathered as one jsonb parameter ------------ */
 
-#define MINING_REJECT_RAW_MAX 2048 /* bytes kept of a refused line */
+#define MINING_REJECT_RAW_MAX 2048 /* bytes shown of a refused line */
 
 typedef struct {
     mining_copy_t json; /* the array so far, without its closing bracket */
@@ -277,6 +278,9 @@ void mining_rejects_clear(mining_rejects_t *rejects);
 void mining_rejects_free(mining_rejects_t *rejects);
 void mining_rejects_add(mining_rejects_t *rejects, const char *source,
     int64_t line, const char *reason, tracker_str_t raw);
+/* The same of an event, whose whole record is kept for a replay. */
+void mining_rejects_add_event(mining_rejects_t *rejects, const char *source,
+    int64_t line, const char *reason, tracker_str_t raw, tracker_str_t event);
 /* etl.reject for each; batch 0: none. */
 mining_result_e mining_rejects_store(
     mining_rejects_t *rejects, mining_db_t *db, int64_t batch);
@@ -386,7 +390,8 @@ void mining_source_reset(mining_source_t *source);
 /* ---- absorb.c: what a batch tells about visitors and orders ------------- */
 
 typedef struct {
-    size_t        offset; /* of its row in the batch's COPY data */
+    size_t        offset; /* of its row in the batch's COPY data, or in held */
+    size_t        len;    /* bytes of its row */
     tracker_str_t line;
     int64_t       seq; /* in the producer's journal */
     int64_t       rts; /* us since 1970 UTC */
@@ -395,9 +400,11 @@ typedef struct {
     uint16_t      site;
     uint8_t       vid[16];
     unsigned      has_vid : 1;
-    unsigned      has_uid : 1;
+    unsigned      has_uid : 1; /* and it is to be believed */
     unsigned      is_order : 1;
     unsigned      refused : 1;
+    unsigned      held : 1;      /* has a message id, which may be known */
+    unsigned      duplicate : 1; /* it is */
 } mining_row_t;
 
 typedef struct mining_absorb_s mining_absorb_t;
@@ -423,6 +430,8 @@ const char *mining_absorb_json(
 
 typedef struct {
     mining_copy_t    copy;
+    mining_copy_t    held; /* rows whose message ids are to be claimed */
+    unsigned         nheld;
     size_t           sent;      /* bytes of copy that libpq has */
     int              streaming; /* the COPY was begun */
     mining_row_t    *rows;
@@ -456,8 +465,24 @@ mining_result_e mining_batch_pump(mining_batch_t *batch, mining_db_t *db);
  */
 mining_result_e mining_batch_commit(
     mining_batch_t *batch, mining_db_t *db, mining_producers_t *producers);
-unsigned        mining_batch_kept(const mining_batch_t *batch);
+unsigned mining_batch_kept(const mining_batch_t *batch);
+unsigned mining_batch_duplicates(const mining_batch_t *batch);
+/* The batch holds what became of a refused event: stores it, and marks the
+ * reject as replayed, in one transaction. */
+mining_result_e mining_batch_replay(
+    mining_batch_t *batch, mining_db_t *db, const char *reject);
 mining_result_e mining_sites_read(mining_sites_t *sites, mining_db_t *db);
+
+/* ---- import_client.c: events of client libraries ------------------------ */
+
+/* 1: the event is a record of what crm_collect refused; see docs/events.md. */
+int  mining_client_refused(const mining_event_t *event);
+void mining_client_reject(mining_batch_t *batch, const mining_item_t *item);
+/* 1: a userId in it may become an identity. */
+int mining_client_believed(const mining_event_t *event);
+/* Finds out which rows with a message id are new: claims them. */
+mining_result_e mining_client_claim(
+    mining_batch_t *batch, mining_db_t *db, unsigned lo, unsigned hi);
 
 /* "YYYY-MM-DD" of a day since 1970. */
 void mining_day_text(char text[16], int32_t day);

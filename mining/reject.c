@@ -11,6 +11,9 @@
 #include "mining.h"
 
 
+#define REJECT_PIECE 4096 /* bytes escaped at once */
+
+
 void
 mining_rejects_clear(mining_rejects_t *rejects)
 {
@@ -48,9 +51,56 @@ rejects_string(mining_copy_t *json, const char *name, tracker_str_t value)
 }
 
 
+/* A whole record as one string, piece by piece. */
+static void
+rejects_event(mining_copy_t *json, tracker_str_t event)
+{
+    char          text[2 + 6 * REJECT_PIECE];
+    char         *end;
+    size_t        n;
+    tracker_str_t piece;
+
+    mining_copy_append(json, ",\"event\":\"", 10);
+
+    while (event.len > 0) {
+        n = event.len < REJECT_PIECE ? event.len : REJECT_PIECE;
+
+        /* a character stays whole */
+        while (n < event.len && n > REJECT_PIECE - 4
+               && ((uint8_t) event.data[n] & 0xc0) == 0x80)
+        {
+            n--;
+        }
+
+        piece.data = event.data;
+        piece.len = n;
+        end = tracker_json_string(text, text + sizeof(text), piece, NULL);
+
+        if (end != NULL) {
+            mining_copy_append(json, text + 1, (size_t) (end - text) - 2);
+        }
+
+        event.data += n;
+        event.len -= n;
+    }
+
+    mining_copy_append(json, "\"", 1);
+}
+
+
 void
 mining_rejects_add(mining_rejects_t *rejects, const char *source, int64_t line,
     const char *reason, tracker_str_t raw)
+{
+    tracker_str_t none = {NULL, 0};
+
+    mining_rejects_add_event(rejects, source, line, reason, raw, none);
+}
+
+
+void
+mining_rejects_add_event(mining_rejects_t *rejects, const char *source,
+    int64_t line, const char *reason, tracker_str_t raw, tracker_str_t event)
 {
     char           number[64];
     int            n;
@@ -67,6 +117,11 @@ mining_rejects_add(mining_rejects_t *rejects, const char *source, int64_t line,
         json, ",\"reason\":", (tracker_str_t){reason, strlen(reason)});
     rejects_string(
         json, ",\"raw\":", raw.data == NULL ? (tracker_str_t){"", 0} : raw);
+
+    if (event.data != NULL && event.len <= TRACKER_EVENT_MAX) {
+        rejects_event(json, event);
+    }
+
     mining_copy_append(json, "}", 1);
 
     rejects->rows++;
@@ -95,8 +150,8 @@ mining_rejects_store(mining_rejects_t *rejects, mining_db_t *db, int64_t batch)
 
     rc = mining_db_query(db, NULL,
         "select count(etl.reject(r.source, r.line, r.reason, r.raw,"
-        " $2::bigint)) from jsonb_to_recordset($1::jsonb)"
-        " as r(source text, line bigint, reason text, raw text)",
+        " $2::bigint, r.event)) from jsonb_to_recordset($1::jsonb)"
+        " as r(source text, line bigint, reason text, raw text, event text)",
         2, values);
 
     mining_rejects_clear(rejects);

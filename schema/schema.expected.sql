@@ -81,9 +81,9 @@ CREATE FUNCTION crm.absorb_order(site text, order_id text, at timestamp with tim
 declare
     p_site     alias for $1;
     p_order_id alias for $2;
-    total      text := props ->> 'total';
+    total      text := coalesce(props ->> 'total', props ->> 'revenue');
     currency   text := props ->> 'currency';
-    products   text := coalesce(props ->> 'products', '');
+    products   jsonb := props -> 'products';
     number     constant text := '^-?[0-9]{1,12}(\.[0-9]{1,6})?$';
     reasons    text[] := '{}';
 begin
@@ -115,27 +115,25 @@ begin
         return;  /* the first report counts */
     end if;
 
-    if products <> '' then
-        insert into crm.product (site, product_id)
-        select distinct p_site, p.product_id
-          from crm.order_pieces(products) as p
-         where p.product_id is not null
-         order by p.product_id
-        on conflict do nothing;
+    insert into crm.product (site, product_id)
+    select distinct p_site, p.product_id
+      from crm.order_pieces(products) as p
+     where p.product_id is not null
+     order by p.product_id
+    on conflict do nothing;
 
-        insert into crm.order_line (site, order_id, line, product_id,
-                                    quantity, price)
-        select p_site, p_order_id, p.line, p.product_id, p.quantity, p.price
-          from crm.order_pieces(products) as p
-         where p.product_id is not null;
+    insert into crm.order_line (site, order_id, line, product_id,
+                                quantity, price)
+    select p_site, p_order_id, p.line, p.product_id, p.quantity, p.price
+      from crm.order_pieces(products) as p
+     where p.product_id is not null;
 
-        select reasons || coalesce(array_agg(
-                   'product ' || p.line || ' is no id:quantity:price'),
-                   '{}')
-          into reasons
-          from crm.order_pieces(products) as p
-         where p.product_id is null;
-    end if;
+    select reasons || coalesce(array_agg(
+               'product ' || p.line || ' is no id:quantity:price'),
+               '{}')
+      into reasons
+      from crm.order_pieces(products) as p
+     where p.product_id is null;
 
     if reasons <> '{}' then
         insert into crm.reject (source, reason, raw)
@@ -792,6 +790,43 @@ ALTER FUNCTION crm.name_ok(name text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.name_ok(name text) IS 'True for a name that may stand in configuration: [A-Za-z0-9._-], 1 to 64.';
 
+CREATE FUNCTION crm.order_pieces(products jsonb) RETURNS TABLE(line integer, product_id text, quantity integer, price numeric, raw text)
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select p.line, p.product_id, p.quantity, p.price, p.raw
+      from crm.order_pieces(products #>> '{}') as p
+     where jsonb_typeof(products) = 'string' and products <> '""'
+     union all
+    select o.line::int, case when o.ok then o.id end,
+           case when o.ok then o.quantity::int end,
+           case when o.ok then o.price::numeric end, o.raw
+      from (select t.line, t.raw, t.id, t.quantity, t.price,
+                   coalesce(crm.id_ok(t.id)
+                            and t.quantity ~ '^-?[0-9]{1,7}$'
+                            and t.price ~ '^[0-9]{1,7}(\.[0-9]{1,6})?$'
+                            and t.quantity !~ '^-?0+$'
+                            and case when t.quantity ~ '^-?[0-9]{1,7}$'
+                                then abs(t.quantity::int) <= 1000000 end
+                            and case when t.price ~ '^[0-9]{1,7}(\.[0-9]{1,6})?$'
+                                then t.price::numeric <= 1000000 end,
+                            false) as ok
+              from (select e.n as line, e.value::text as raw,
+                           coalesce(e.value ->> 'product_id',
+                                    e.value ->> 'sku', e.value ->> 'id') as id,
+                           coalesce(e.value ->> 'quantity', '1') as quantity,
+                           e.value ->> 'price' as price
+                      from jsonb_array_elements(
+                               case when jsonb_typeof(products) = 'array'
+                                    then products else '[]' end)
+                           with ordinality as e (value, n)
+                     where e.n <= 1000) as t) as o
+$_$;
+
+ALTER FUNCTION crm.order_pieces(products jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.order_pieces(products jsonb) IS 'The same for props.products as it came: a text, or an array of objects.';
+
 CREATE FUNCTION crm.order_pieces(products text) RETURNS TABLE(line integer, product_id text, quantity integer, price numeric, raw text)
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1342,20 +1377,22 @@ ALTER FUNCTION etl.absorb(batch jsonb) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.absorb(batch jsonb) IS 'Visitors, identities and orders that events of the same transaction tell.';
 
-CREATE FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint) RETURNS void
+CREATE FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint, duplicates integer DEFAULT 0) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 #variable_conflict use_column
 declare
-    p_producer alias for $1;
-    p_last_seq alias for $2;
-    p_events   alias for $3;
-    p_gap      alias for $4;
-    position   bigint;
+    p_producer   alias for $1;
+    p_last_seq   alias for $2;
+    p_events     alias for $3;
+    p_gap        alias for $4;
+    p_duplicates alias for $5;
+    position     bigint;
 begin
     if p_last_seq is null or p_events is null or p_gap is null
-       or p_last_seq < 0 or p_events < 0 or p_gap < 0
+       or p_duplicates is null or p_last_seq < 0 or p_events < 0 or p_gap < 0
+       or p_duplicates < 0
        or not coalesce(crm.name_ok(p_producer), false)
     then
         raise exception 'producer "%" cannot advance to % by % events, gap %',
@@ -1372,7 +1409,9 @@ begin
        for no key update;
 
     /* Another importer committed these events: ours must not count twice. */
-    if p_last_seq < position or (p_last_seq = position and p_events > 0) then
+    if p_last_seq < position
+       or (p_last_seq = position and p_events + p_duplicates > 0)
+    then
         raise exception 'producer "%" cannot go back from % to %',
                 p_producer, position, p_last_seq
             using errcode = 'CRM05',
@@ -1383,14 +1422,15 @@ begin
        set last_seq = p_last_seq,
            events = p.events + p_events,
            gap = p.gap + p_gap,
+           duplicates = p.duplicates + p_duplicates,
            modified_at = clock_timestamp()
      where p.producer = p_producer;
 end
 $_$;
 
-ALTER FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint) OWNER TO crm_owner;
+ALTER FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint, duplicates integer) OWNER TO crm_owner;
 
-COMMENT ON FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint) IS 'Moves a producer forward, in the transaction of its events; never back.';
+COMMENT ON FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint, duplicates integer) IS 'Moves a producer forward, in the transaction of its events; never back.';
 
 CREATE FUNCTION etl.campaign_apply(site text, doc jsonb, reviewer text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1535,6 +1575,31 @@ ALTER FUNCTION etl.campaign_export(site text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.campaign_export(site text) IS 'The documents of a site''s campaigns, in key order, without dropped ones.';
 
+CREATE FUNCTION etl.claim(list jsonb) RETURNS integer[]
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    /* In key order, so that two importers never wait in a circle. */
+    with asked as (
+        select distinct on (r.s, r.m) r.s, r.m, r.d, r.i
+          from jsonb_to_recordset(list)
+               as r (i int, s text, m text, d date)
+         order by r.s, r.m, r.i
+    ), claimed as (
+        insert into crm.message (site, mid, day)
+        select a.s, a.m, a.d from asked as a order by a.s, a.m
+        on conflict do nothing
+        returning site, mid
+    )
+    select coalesce(array_agg(a.i order by a.i), '{}')
+      from asked as a
+      join claimed as c on c.site = a.s and c.mid = a.m
+$$;
+
+ALTER FUNCTION etl.claim(list jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.claim(list jsonb) IS 'Takes message ids, [{i, s: site, m: id, d: day}]; the i of those that are new.';
+
 CREATE FUNCTION etl.drop_partitions(before date) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1564,6 +1629,10 @@ begin
         execute format('drop table crm.%I', partition);
         dropped := dropped + 1;
     end loop;
+
+    if dropped > 0 then
+        delete from crm.message as m where m.day < before;
+    end if;
 
     return dropped;
 end
@@ -2154,20 +2223,54 @@ ALTER FUNCTION etl.publish(site text, runs bigint[]) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.publish(site text, runs bigint[]) IS 'Makes runs the ones in force; returns the rows it changed.';
 
-CREATE FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint) RETURNS void
+CREATE FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint, event text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 begin
-    insert into crm.reject (source, line, reason, raw, batch)
+    insert into crm.reject (source, line, reason, raw, batch, event)
     values (left(coalesce($1, 'unknown'), 500), $2,
-            left(coalesce($3, 'no reason given'), 1000), left($4, 4096), $5);
+            left(coalesce($3, 'no reason given'), 1000), left($4, 4096), $5,
+            case when octet_length($6) <= 131072 then $6 end);
 end
 $_$;
 
-ALTER FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint) OWNER TO crm_owner;
+ALTER FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint, event text) OWNER TO crm_owner;
 
-COMMENT ON FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint) IS 'Keeps input that was refused; batch may be null.';
+COMMENT ON FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint, event text) IS 'Keeps input that was refused; batch may be null, event is a record to replay.';
+
+CREATE FUNCTION etl.reject_replayed(reject bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    update crm.reject as r set replayed_at = clock_timestamp()
+     where r.id = reject and r.replayed_at is null;
+    if not found then
+        raise exception 'reject % is replayed already', reject
+            using errcode = 'CRM05', hint = 'roll back';
+    end if;
+end
+$$;
+
+ALTER FUNCTION etl.reject_replayed(reject bigint) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.reject_replayed(reject bigint) IS 'Marks a refused event as stored, in the transaction that stores it.';
+
+CREATE FUNCTION etl.rejects(after bigint, most integer) RETURNS TABLE(id bigint, at timestamp with time zone, source text, reason text, raw text, event text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select r.id, r.at, r.source, r.reason, r.raw, r.event
+      from crm.reject as r
+     where r.id > after and r.event is not null and r.replayed_at is null
+     order by r.id
+     limit most
+$$;
+
+ALTER FUNCTION etl.rejects(after bigint, most integer) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.rejects(after bigint, most integer) IS 'Refused events that are to be replayed, behind the given id.';
 
 CREATE FUNCTION etl.run_begin(site text, task text, params jsonb, seed bigint) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2557,6 +2660,18 @@ ALTER TABLE crm.load_batch ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE crm.message (
+    site text NOT NULL,
+    mid text NOT NULL,
+    day date NOT NULL
+);
+
+ALTER TABLE crm.message OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.message IS 'Message ids of client libraries that are in crm.event: the key against twice.';
+
+COMMENT ON COLUMN crm.message.day IS 'Day (UTC) of the event''s rts.';
+
 CREATE TABLE crm."order" (
     site text NOT NULL,
     order_id text NOT NULL,
@@ -2636,7 +2751,9 @@ CREATE TABLE crm.producer (
     events bigint DEFAULT 0 NOT NULL,
     gap bigint DEFAULT 0 NOT NULL,
     modified_at timestamp with time zone DEFAULT now() NOT NULL,
+    duplicates bigint DEFAULT 0 NOT NULL,
     CONSTRAINT producer_counts_range CHECK (((last_seq >= 0) AND (events >= 0) AND (gap >= 0))),
+    CONSTRAINT producer_duplicates_range CHECK ((duplicates >= 0)),
     CONSTRAINT producer_form CHECK (crm.name_ok(producer))
 )
 WITH (fillfactor='50');
@@ -2650,6 +2767,8 @@ COMMENT ON COLUMN crm.producer.last_seq IS 'Last sequence committed.';
 COMMENT ON COLUMN crm.producer.events IS 'Events imported.';
 
 COMMENT ON COLUMN crm.producer.gap IS 'Sequences that never came: shed or lost by the producer.';
+
+COMMENT ON COLUMN crm.producer.duplicates IS 'Events that a client library had sent before: not stored twice.';
 
 CREATE TABLE crm.product (
     site text NOT NULL,
@@ -2708,18 +2827,25 @@ CREATE TABLE crm.reject (
     line bigint,
     reason text NOT NULL,
     raw text,
-    batch bigint
+    batch bigint,
+    event text,
+    replayed_at timestamp with time zone,
+    CONSTRAINT reject_event_size CHECK ((octet_length(event) <= 131072))
 );
 
 ALTER TABLE crm.reject OWNER TO crm_owner;
 
 COMMENT ON TABLE crm.reject IS 'Input that was refused, and why.';
 
-COMMENT ON COLUMN crm.reject.source IS 'Where it came from: a file, import:<producer>, absorb.';
+COMMENT ON COLUMN crm.reject.source IS 'Where it came from: a file, import:<producer>, collect:<site>, absorb.';
 
 COMMENT ON COLUMN crm.reject.line IS 'Line of the file, sequence of an event.';
 
 COMMENT ON COLUMN crm.reject.raw IS 'The input, at most 4096 characters.';
+
+COMMENT ON COLUMN crm.reject.event IS 'The whole record of a refused event: crm-mine rejects replay tries it again.';
+
+COMMENT ON COLUMN crm.reject.replayed_at IS 'When it became an event after all.';
 
 ALTER TABLE crm.reject ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME crm.reject_id_seq
@@ -2896,21 +3022,23 @@ CREATE VIEW mart.loss_ledger AS
     p.last_seq,
     p.events,
     p.gap,
-    ((p.last_seq - p.events) - p.gap) AS refused,
-    p.modified_at
+    (((p.last_seq - p.events) - p.gap) - p.duplicates) AS refused,
+    p.modified_at,
+    p.duplicates
    FROM crm.producer p
 UNION ALL
  SELECT 'all'::text AS producer,
     COALESCE(sum(p.last_seq), (0)::numeric) AS last_seq,
     COALESCE(sum(p.events), (0)::numeric) AS events,
     COALESCE(sum(p.gap), (0)::numeric) AS gap,
-    COALESCE(sum(((p.last_seq - p.events) - p.gap)), (0)::numeric) AS refused,
-    max(p.modified_at) AS modified_at
+    COALESCE(sum((((p.last_seq - p.events) - p.gap) - p.duplicates)), (0)::numeric) AS refused,
+    max(p.modified_at) AS modified_at,
+    COALESCE(sum(p.duplicates), (0)::numeric) AS duplicates
    FROM crm.producer p;
 
 ALTER TABLE mart.loss_ledger OWNER TO crm_owner;
 
-COMMENT ON VIEW mart.loss_ledger IS 'Per producer and over all: sequences = events kept + gap + refused.';
+COMMENT ON VIEW mart.loss_ledger IS 'Per producer and over all: sequences = events kept + gap + refused + duplicates.';
 
 CREATE VIEW mart.rfm_segments AS
  SELECT p.site,
@@ -2953,6 +3081,9 @@ ALTER TABLE ONLY crm.identity
 
 ALTER TABLE ONLY crm.load_batch
     ADD CONSTRAINT load_batch_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY crm.message
+    ADD CONSTRAINT message_pkey PRIMARY KEY (site, mid);
 
 ALTER TABLE ONLY crm.order_line
     ADD CONSTRAINT order_line_pkey PRIMARY KEY (site, order_id, line);
@@ -3002,9 +3133,13 @@ CREATE INDEX history_key_idx ON crm.history USING btree (table_name, key, id);
 
 CREATE INDEX identity_customer_idx ON crm.identity USING btree (site, customer_id);
 
+CREATE INDEX message_day_idx ON crm.message USING brin (day) WITH (pages_per_range='32');
+
 CREATE INDEX order_customer_idx ON crm."order" USING btree (site, customer_id);
 
 CREATE INDEX reject_batch_idx ON crm.reject USING btree (batch);
+
+CREATE INDEX reject_event_idx ON crm.reject USING btree (id) WHERE ((event IS NOT NULL) AND (replayed_at IS NULL));
 
 CREATE INDEX run_site_idx ON crm.run USING btree (site, task, id);
 
@@ -3177,6 +3312,8 @@ GRANT ALL ON FUNCTION crm.load_products_apply(batch bigint) TO crm_etl;
 
 REVOKE ALL ON FUNCTION crm.name_ok(name text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION crm.order_pieces(products jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION crm.order_pieces(products text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.publish_check(site text, runs bigint[]) FROM PUBLIC;
@@ -3220,8 +3357,8 @@ GRANT ALL ON FUNCTION edge.visitor(site text, vid uuid, uid text) TO crm_edge;
 REVOKE ALL ON FUNCTION etl.absorb(batch jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.absorb(batch jsonb) TO crm_etl;
 
-REVOKE ALL ON FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint) TO crm_etl;
+REVOKE ALL ON FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint, duplicates integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint, duplicates integer) TO crm_etl;
 
 REVOKE ALL ON FUNCTION etl.campaign_apply(site text, doc jsonb, reviewer text) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.campaign_apply(site text, doc jsonb, reviewer text) TO crm_etl;
@@ -3231,6 +3368,9 @@ GRANT ALL ON FUNCTION etl.campaign_drop(site text, key text) TO crm_etl;
 
 REVOKE ALL ON FUNCTION etl.campaign_export(site text) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.campaign_export(site text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.claim(list jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.claim(list jsonb) TO crm_etl;
 
 REVOKE ALL ON FUNCTION etl.drop_partitions(before date) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.drop_partitions(before date) TO crm_etl;
@@ -3271,8 +3411,14 @@ GRANT ALL ON FUNCTION etl."position"(producer text) TO crm_etl;
 REVOKE ALL ON FUNCTION etl.publish(site text, runs bigint[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.publish(site text, runs bigint[]) TO crm_etl;
 
-REVOKE ALL ON FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint) TO crm_etl;
+REVOKE ALL ON FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint, event text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.reject(source text, line bigint, reason text, raw text, batch bigint, event text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.reject_replayed(reject bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.reject_replayed(reject bigint) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.rejects(after bigint, most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.rejects(after bigint, most integer) TO crm_etl;
 
 REVOKE ALL ON FUNCTION etl.run_begin(site text, task text, params jsonb, seed bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.run_begin(site text, task text, params jsonb, seed bigint) TO crm_etl;

@@ -8,9 +8,7 @@ import socket
 import time
 import uuid
 
-import pytest
-
-from conftest import HTTP, SERVER, Visitor, new_shop, poll
+from conftest import HTTP, SERVER, poll
 
 KEYS = '''
     crm_write_key browser;
@@ -100,3 +98,388 @@ def test_one_event_with_all_that_it_says(shop):
     assert row['ts'].startswith('2026-11-22T03:58:13.428')
     assert uuid.UUID(row['vid']).version == 8
     assert row['extra'] is None
+
+
+def test_every_route_and_type(shop):
+    sent = {}
+    for prefix, words in (('/v1/', ('track t page p identify i screen s group '
+                                    'g alias a')),
+                          ('/api/s/', 'track page identify group'),
+                          ('/api/s/s2s/', 'track page')):
+        for word in words.split():
+            mid = uuid.uuid4().hex
+            event = {'messageId': mid, 'anonymousId': 'r', 'event': 'X',
+                     'name': 'Home', 'properties': {'a': 1},
+                     'traits': {'b': 2}, 'groupId': 'g9', 'previousId': 'old'}
+            assert send(shop, prefix + word, event)[0] == 200, word
+            sent[mid] = word
+    full = {'t': 'track', 'p': 'page', 'i': 'identify', 's': 'screen',
+            'g': 'group', 'a': 'alias'}
+    for row in rows(shop, *sent):
+        word = sent[row['mid']]
+        assert row['type'] == full.get(word, word)
+        assert row['name'] == ('X' if row['type'] == 'track' else None)
+        assert row['props'] == {
+            'track': {'a': 1}, 'page': {'name': 'Home', 'a': 1},
+            'screen': {'name': 'Home', 'a': 1}, 'identify': {'b': 2},
+            'group': {'group_id': 'g9', 'b': 2},
+            'alias': {'previous_id': 'old'}}[row['type']]
+    for path in ('/v1/batch', '/v1/b', '/v1/import', '/beacon/v1/batch'):
+        mid = uuid.uuid4().hex
+        assert send(shop, path, {'batch': [track(mid=mid)]})[0] == 200
+        rows(shop, mid)
+    assert send(shop, '/v1/none', {})[0] == 404
+    assert send(shop, '/v1/track', method='GET')[0] == 405
+
+
+def test_keys(shop):
+    def by(mid, key=None, path='/v1/track', body=None, **headers):
+        return send(shop, path, {**track(mid=mid), **(body or {})}, key=key,
+                    **headers)[0]
+    mids = [uuid.uuid4().hex for _ in range(6)]
+    assert by(mids[0], 'browser') == 200
+    assert by(mids[1], body={'writeKey': 'browser'}) == 200
+    assert by(mids[2], path='/v1/track?writeKey=browser') == 200
+    assert by(mids[3], X_Write_Key='browser') == 200
+    assert by(mids[4], X_Write_Key='browser',
+              body={'writeKey': 'bro:***'}) == 200, 'Jitsu masks the key'
+    rows(shop, *mids[:5])
+    for answer in (send(shop, '/v1/track', track(), key='wrong'),
+                   send(shop, '/v1/track', track(), key=None)):
+        assert answer[0] == 401
+        assert json.loads(answer[2])['success'] is False
+    shop.sql("insert into crm.site (key) values ('other') "
+             "on conflict do nothing")
+    assert by(mids[5], 'other') == 200
+    assert rows(shop, mids[5])[0]['site'] == 'other'
+
+
+def test_a_server_is_believed_and_a_browser_is_not(shop):
+    before = shop.sql('select count(*) from crm.identity')[0][0]
+    claim, word = uuid.uuid4().hex, uuid.uuid4().hex
+    event = {'type': 'identify', 'userId': 'cust-7', 'traits': {},
+             'context': {'ip': '203.0.113.7'}}
+    assert send(shop, '/v1/i', {**event, 'anonymousId': 'n1',
+                                'messageId': claim})[0] == 200
+    assert send(shop, '/v1/i', {**event, 'anonymousId': 'n2',
+                                'messageId': word},
+                key='server-secret')[0] == 200
+    found = {row['mid']: row for row in rows(shop, claim, word)}
+    assert found[claim]['uid'] == found[word]['uid'] == 'cust-7'
+    assert found[claim]['ctx']['ip'] == '127.0.0.1'
+    assert found[word]['ctx']['ip'] == '203.0.113.7'
+    assert found[word]['ctx']['trusted'] is True
+    known = shop.sql('select vid::text from crm.identity '
+                     "where customer_id = 'cust-7'")
+    assert known == [(found[word]['vid'],)]
+    assert shop.sql('select count(*) from crm.identity')[0][0] == before + 1
+
+
+def test_a_visitor_cannot_be_chosen(shop, visitor):
+    other = visitor()
+    other.text('/plain.html')
+    _, _, rid = other.get('/plain.html')
+    vid = shop.events(rid)[0]['vid']
+    for claim in (vid, other.cookie):
+        mid = uuid.uuid4().hex
+        send(shop, '/v1/t', track(mid=mid, anonymousId=claim))
+        assert rows(shop, mid)[0]['vid'] not in (vid, None)
+    one, two = uuid.uuid4().hex, uuid.uuid4().hex
+    send(shop, '/v1/t', track(mid=one, anonymousId='same'))
+    send(shop, '/v1/t', track(mid=two, anonymousId='same'))
+    first, second = rows(shop, one, two)
+    assert first['vid'] == second['vid']
+
+
+def test_the_cookie_decides_and_is_set_on_the_own_site(shop, visitor):
+    known = visitor()
+    known.text('/plain.html')
+    _, _, rid = known.get('/plain.html')
+    page = shop.events(rid)[0]
+    mid = uuid.uuid4().hex
+    status, headers, _ = send(shop, '/v1/t', track(mid=mid),
+                              Cookie='crm=' + known.cookie)
+    assert status == 200 and headers['Set-Cookie'] is None
+    row = rows(shop, mid)[0]
+    assert (row['vid'], row['sid'], row['sn']) == \
+        (page['vid'], page['sid'], page['sn'])
+    assert row['seq'] > page['seq']
+
+    own = f'http://127.0.0.1:{shop.port("nginx")}'
+    mid = uuid.uuid4().hex
+    status, headers, _ = send(shop, '/v1/t', track(mid=mid), Origin=own)
+    assert status == 200 and headers['Set-Cookie'].startswith('crm=')
+    assert headers['Access-Control-Allow-Origin'] is None
+    assert uuid.UUID(rows(shop, mid)[0]['vid']).version == 7
+    assert send(shop, '/v1/t', track())[1]['Set-Cookie'] is None
+
+
+def test_sent_twice_stored_once(shop):
+    before = shop.sql("select sum(duplicates) from crm.producer")[0][0] or 0
+    batch = {'batch': [track(f'Twice {n}') for n in range(5)]}
+    mids = [e['messageId'] for e in batch['batch']]
+    assert send(shop, '/v1/batch', batch)[0] == 200
+    rows(shop, *mids)
+    again = {'batch': batch['batch'] + [track('Twice 5')] * 2}
+    assert send(shop, '/v1/batch', again)[0] == 200
+    rows(shop, again['batch'][-1]['messageId'])
+    shop.settled()
+    found = shop.sql("select name from crm.event where mid = any(%s)",
+                     mids + [again['batch'][-1]['messageId']])
+    assert sorted(r[0] for r in found) == [f'Twice {n}' for n in range(6)]
+    assert shop.sql("select sum(duplicates) from crm.producer")[0][0] \
+        == before + 6
+    ledger = shop.sql("select last_seq = events + gap + refused + duplicates "
+                      "from mart.loss_ledger")
+    assert all(r[0] for r in ledger)
+
+
+def test_order_of_a_burst(shop):
+    names = [f'Burst {n}' for n in range(300)]
+    for start in range(0, 300, 100):
+        assert send(shop, '/v1/batch', {'batch': [
+            track(name) for name in names[start:start + 100]]})[0] == 200
+    poll(lambda: shop.sql("select count(*) from crm.event "
+                          "where name like 'Burst %%'")[0][0] == 300, 'a burst')
+    assert [r[0] for r in shop.sql(
+        "select name from crm.event where name like 'Burst %%' "
+        "order by rts")] == names
+    assert shop.sql("select count(distinct rts) from crm.event "
+                    "where name like 'Burst %%'") == [(300,)]
+
+
+def test_bodies_in_any_form(shop):
+    event = track('Käse 🧀', properties={'text': 'ü' * 20000})
+    body = json.dumps({'batch': [event]}, ensure_ascii=False).encode()
+    assert send(shop, '/v1/batch', gzip.compress(body),
+                Content_Encoding='gzip',
+                Content_Type='application/x-www-form-urlencoded')[0] == 200
+    row = rows(shop, event['messageId'])[0]
+    assert row['name'] == 'Käse 🧀' and row['props'] == event['properties']
+
+    # chunked, in pieces of a byte, and compressed: no length anywhere
+    event = track('In Pieces')
+    for packed in (False, True):
+        event['messageId'] = uuid.uuid4().hex
+        body = json.dumps(event).encode()
+        if packed:
+            body = gzip.compress(body)
+        with socket.create_connection(
+                ('127.0.0.1', shop.port('nginx')), timeout=10) as s:
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            s.sendall(b'POST /v1/b HTTP/1.1\r\nHost: x\r\n'
+                      b'Transfer-Encoding: chunked\r\nAuthorization: '
+                      + basic('browser').encode() + b'\r\n'
+                      + (b'Content-Encoding: gzip\r\n' if packed else b'')
+                      + b'\r\n')
+            for n in range(len(body)):
+                s.sendall(b'1\r\n' + body[n:n + 1] + b'\r\n')
+            s.sendall(b'0\r\n\r\n')
+            assert s.recv(4096).startswith(b'HTTP/1.1 200 ')
+        rows(shop, event['messageId'])
+
+
+def test_what_is_refused_as_a_whole(shop):
+    for body in (b'', b'x', b'[]', b'{"batch":[', b'{"type":"track",}',
+                 b'{"batch":[{"type":tru}]}', b'{} {}'):
+        assert send(shop, '/v1/batch', body)[0] == 400, body
+    assert send(shop, '/v1/batch', b'not gzip at all',
+                Content_Encoding='gzip')[0] == 400
+    whole = gzip.compress(json.dumps(track()).encode())
+    assert send(shop, '/v1/track', whole[:-12],
+                Content_Encoding='gzip')[0] == 400
+    assert send(shop, '/v1/batch', b'{}', Content_Encoding='br')[0] == 415
+    large = json.dumps({'batch': [track()], 'x': 'y' * 70000}).encode()
+    assert send(shop, '/v1/batch', large)[0] == 200
+    assert send(shop, '/small/v1/batch', large)[0] == 413
+    assert send(shop, '/small/v1/batch', gzip.compress(large),
+                Content_Encoding='gzip')[0] == 413
+    bomb = gzip.compress(b'{"batch":[' + b' ' * 3_900_000 + b']}')
+    assert len(bomb) < 8000
+    assert send(shop, '/v1/batch', bomb, Content_Encoding='gzip')[0] == 413
+    many = b'{"batch":[' + b','.join([b'1'] * 10001) + b']}'
+    assert send(shop, '/v1/batch', many)[0] == 413
+
+
+def test_one_bad_event_fails_no_batch(shop):
+    good = [track(f'Good {n}') for n in range(3)]
+    deep = {'a': 1}
+    for _ in range(40):
+        deep = {'d': deep}
+    bad = [{}, 7, None, 'text', {'type': 'unheard'}, {'type': 'track'},
+           {'type': 'track', 'event': 'x' * 201},
+           {**track(), 'messageId': 'm' * 101},
+           {**track(), 'properties': deep},
+           {**track(), 'properties': {'big': 'b' * 70000}}]
+    batch = {'batch': [good[0], *bad[:5], good[1], *bad[5:], good[2]]}
+    before = shop.counter('collect_invalid')
+    assert send(shop, '/v1/batch', batch)[0] == 200
+    rows(shop, *[e['messageId'] for e in good])
+    assert shop.counter('collect_invalid') - before == len(bad)
+    reasons = [r[0] for r in poll(
+        lambda: (lambda found: found if len(found) == len(bad) else None)(
+            shop.sql("select reason from crm.reject "
+                     "where source = 'collect:shop' and reason <> "
+                     "'the body is not JSON' and raw <> '' "
+                     "and raw not like '%%tru}%%' and raw not like '%%,}%%' "
+                     "order by line")),
+        'the rejects')]
+    assert reasons == [
+        'it has no type', 'it is no object', 'it is no object',
+        'it is no object',
+        'its type is none of track, page, identify, screen, group, alias',
+        'it is a track without the name of an event',
+        "its event's name is longer than 200 bytes",
+        'its messageId is longer than 100 bytes',
+        'it is nested deeper than 30 levels', 'it is larger than 64 KB']
+
+
+def test_text_that_postgresql_would_refuse(shop):
+    mid = uuid.uuid4().hex
+    body = (b'{"type":"track","event":"Odd","anonymousId":"o","messageId":"'
+            + mid.encode() + b'","properties":{"nul":"a\\u0000b","half":'
+            b'"\\ud83d!","bytes":"\xff\xfe","huge":1e999999,'
+            b'"pair":"\\ud83e\\uddc0"}}')
+    assert send(shop, '/v1/track', body)[0] == 200
+    assert rows(shop, mid)[0]['props'] == {
+        'nul': 'a\ufffdb', 'half': '\ufffd!', 'bytes': '\ufffd\ufffd',
+        'huge': '1e999999', 'pair': '🧀'}
+
+
+def test_clocks(shop):
+    def at(stamp, sent=None, **more):
+        mid = uuid.uuid4().hex
+        body = {'batch': [track(mid=mid, timestamp=stamp, **more)]}
+        if sent:
+            body['sentAt'] = sent
+        assert send(shop, '/v1/batch', body)[0] == 200
+        return rows(shop, mid)[0]
+
+    # a clock an hour slow, noticed by sentAt behind the batch
+    now = time.time()
+    def iso(t):
+        return time.strftime('%Y-%m-%dT%H:%M:%S.000Z', time.gmtime(t))
+    row = at(iso(now - 3660), iso(now - 3600))
+    lag = shop.sql('select extract(epoch from %s::timestamptz '
+                   '- %s::timestamptz)', row['rts'], row['ts'])[0][0]
+    assert 58 < lag < 62
+    assert at('2019-01-02T03:04:05+01:00')['ts'] == '2019-01-02T02:04:05+00:00'
+    assert at('2099-01-01T00:00:00Z')['ts'] is None
+    assert at('yesterday')['ts'] is None
+
+
+def test_other_origins(shop):
+    far = {'Origin': 'https://far.example'}
+    status, headers, body = send(
+        shop, '/far/v1/t', key=None, method='OPTIONS', **far,
+        Access_Control_Request_Method='POST',
+        Access_Control_Request_Headers='authorization,x-retry-count')
+    assert (status, body) == (204, '')
+    assert headers['Access-Control-Allow-Origin'] == 'https://far.example'
+    assert headers['Access-Control-Allow-Credentials'] == 'true'
+    assert headers['Access-Control-Max-Age'] == '7200'
+    assert headers['Access-Control-Allow-Headers'] == \
+        'authorization,x-retry-count'
+    assert headers['Vary'] == 'Origin'
+    for key, status in (('browser', 200), ('wrong', 401)):
+        answer = send(shop, '/far/v1/t', track(), key=key, **far)
+        assert answer[0] == status
+        assert answer[1]['Access-Control-Allow-Origin'] == \
+            'https://far.example'
+        assert answer[1]['Access-Control-Expose-Headers'] == 'Retry-After'
+    assert send(shop, '/far/v1/t', track(), Origin='https://evil.example')[0] \
+        == 403
+    assert send(shop, '/v1/t', track(), **far)[0] == 403
+
+
+def test_settings_documents(shop):
+    status, headers, body = send(
+        shop, '/v1/projects/browser/settings', key=None, method='GET')
+    host = f'127.0.0.1:{shop.port("nginx")}'
+    assert status == 200
+    assert json.loads(body)['integrations']['Segment.io'] == {
+        'apiKey': 'browser', 'apiHost': host + '/v1', 'protocol': 'http'}
+    assert send(shop, '/v1/projects/no/settings', method='GET')[0] == 401
+    status, _, body = send(
+        shop, '/sourceConfig/?p=npm&v=3&writeKey=browser', key=None,
+        method='GET')
+    assert status == 200
+    assert json.loads(body)['source']['enabled'] is True
+    assert json.loads(body)['source']['writeKey'] == 'browser'
+
+
+def test_an_order_of_a_library(shop):
+    mid = uuid.uuid4().hex
+    assert send(shop, '/v1/t', track(
+        'Order Completed', mid=mid, properties={
+            'order_id': 4711, 'total': 29.7, 'currency': 'EUR', 'products': [
+                {'product_id': 'p1', 'price': 9.9, 'quantity': 2},
+                {'sku': 'p2', 'price': '9.90'},
+                {'price': 1}]}))[0] == 200
+    rows(shop, mid)
+    lines = poll(lambda: shop.sql(
+        "select product_id, quantity, price::float from crm.order_line "
+        "where order_id = '4711' order by line"), 'the order')
+    assert lines == [('p1', 2, 9.9), ('p2', 1, 9.9)]
+    assert shop.sql("select total::float, currency from crm.\"order\" "
+                    "where order_id = '4711'") == [(29.7, 'EUR')]
+
+
+def test_rejects_can_be_replayed(shop):
+    """A site nobody had added: its events come in once it is there."""
+    shop.sql("delete from crm.site where key = 'late'")
+    shop.sql('update crm.reject set replayed_at = now()')
+    shop.sql("insert into crm.reject (source, reason, raw, event) values "
+             "('import:x', 'it was another time', 'x', %s)",
+             json.dumps({'id': str(uuid.uuid4()), 'site': 'late',
+                         'type': 'track', 'rts': int(time.time() * 1e6),
+                         'src': 'client', 'mid': 'late-1', 'name': 'Late'}))
+    shop.sql("insert into crm.reject (source, reason, raw, event) values "
+             "('collect:shop', 'an older release', 'x', %s)",
+             json.dumps({'id': str(uuid.uuid4()), 'site': 'shop',
+                         'type': 'reject', 'rts': int(time.time() * 1e6),
+                         'src': 'client', 'protocol': 'segment',
+                         'size': len(json.dumps(track('Later', 'late-2'))),
+                         'raw': json.dumps(track('Later', 'late-2'))}))
+    shop.sql("insert into crm.reject (source, reason, raw, event) values "
+             "('import:y', 'never', 'x', 'nonsense')")
+    listed = shop.mine('rejects', 'list').stdout
+    assert 'it was another time' in listed and 'an older release' in listed
+    assert 'replayed 1, duplicates 0, still refused 2' in \
+        shop.mine('rejects', 'replay').stdout
+    shop.sql("insert into crm.site (key) values ('late')")
+    assert 'replayed 1, duplicates 0, still refused 1' in \
+        shop.mine('rejects', 'replay').stdout
+    assert 'replayed 0, duplicates 0, still refused 1' in \
+        shop.mine('rejects', 'replay').stdout
+    assert {r['name'] for r in rows(shop, 'late-1', 'late-2')} == \
+        {'Late', 'Later'}
+
+
+def test_a_full_journal_is_503_and_nothing_is_lost(shop):
+    """Redis is away and the ring small: the client is told to come again."""
+    shop.settled()
+    sent, status, headers = [], 200, None
+    shop.redis.stop()
+    try:
+        while status == 200:
+            batch = {'batch': [
+                track('Full', properties={'text': 'x' * 30000})
+                for _ in range(30)]}
+            status, headers, _ = send(shop, '/far/v1/batch', batch,
+                                      Origin='https://far.example')
+            sent.append(batch)
+            assert len(sent) < 80, 'the ring takes everything'
+        assert status == 503
+        assert headers['Retry-After'] == '5'
+        assert headers['Access-Control-Allow-Origin'] == 'https://far.example'
+        assert shop.counter('collect_full') >= 1
+    finally:
+        shop.start_redis()
+    poll(lambda: send(shop, '/v1/batch', sent[-1])[0] == 200,
+         'the journal to have room', 30)
+    mids = [e['messageId'] for batch in sent for e in batch['batch']]
+    poll(lambda: shop.sql("select count(*) from crm.event where name = 'Full'")
+         [0][0] >= len(mids), 'all events', 30)
+    assert sorted(r[0] for r in shop.sql(
+        "select mid from crm.event where name = 'Full'")) == sorted(mids)
