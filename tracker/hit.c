@@ -16,7 +16,10 @@
 
 #define HIT_AHEAD_US  (24 * 3600 * INT64_C(1000000)) /* a clock may be wrong */
 #define HIT_OLDEST_US INT64_C(631152000000000)       /* 1990 */
-#define HIT_NEWEST_US INT64_C(4102444800000000)      /* 2100 */
+/* Within it a clock is right: what differs is the way here, and moving events
+ * by that would change their order. */
+#define HIT_SKEW_US   (10 * INT64_C(1000000))
+#define HIT_NEWEST_US INT64_C(4102444800000000) /* 2100 */
 
 
 void
@@ -305,7 +308,9 @@ tracker_hit_time(tracker_hit_t *hit, int64_t sent_us, uint64_t rts_us)
         return;
     }
 
-    if (sent_us >= HIT_OLDEST_US && sent_us <= HIT_NEWEST_US) {
+    if (sent_us >= HIT_OLDEST_US && sent_us <= HIT_NEWEST_US
+        && (now - sent_us > HIT_SKEW_US || sent_us - now > HIT_SKEW_US))
+    {
         us += now - sent_us;
     }
 
