@@ -86,7 +86,7 @@ function storyOfSegment({ call }) {
             track('Product Viewed', product),
             track('Product Added', { ...product, quantity: 2 }),
             track('Large', { label: large }),
-            ...Array.from({ length: 60 },
+            ...Array.from({ length: 30 },
                 (_, n) => track('Burst', { value: n })),
         ]),
         2: () => {
@@ -144,7 +144,7 @@ function storyOfSnowplow() {
             act('add_to_cart',
                 [context('product', { id, ...rest, quantity: 2 })]),
             struct('Large', { label: large }),
-            ...Array.from({ length: 60 }, (_, n) => struct('Burst',
+            ...Array.from({ length: 30 }, (_, n) => struct('Burst',
                 { value: n })),
         ]),
         2: () => {

@@ -15,10 +15,10 @@ window.chapters = {
         analytics.track('Product Viewed', product);
         analytics.track('Product Added', { ...product, quantity: 2 });
         analytics.track('Large', { label: large });
-        for (let n = 0; n < 60; n += 1) {
+        for (let n = 0; n < 30; n += 1) {
             analytics.track('Burst', { value: n });
         }
-        return 65;
+        return 35;
     },
     2: () => {
         analytics.track('While Away', { value: 1 });

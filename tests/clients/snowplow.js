@@ -25,10 +25,10 @@ window.chapters = {
         trackAddToCart({ products: [{ ...item, quantity: 2 }],
             total_value: 19.8, currency: 'EUR' });
         trackStructEvent({ category: 'story', action: 'Large', label: large });
-        for (let n = 0; n < 60; n += 1) {
+        for (let n = 0; n < 30; n += 1) {
             trackStructEvent({ category: 'story', action: 'Burst', value: n });
         }
-        return 64;
+        return 34;
     },
     2: () => {
         trackStructEvent({ category: 'story', action: 'While Away', value: 1 });
