@@ -142,9 +142,10 @@ ngx_http_crm_hit_visitor(ngx_http_crm_hits_t *hits, tracker_hit_t *hit,
 
 /* Moves the session of a visitor with a cookie, without believing a userId. */
 static void
-ngx_http_crm_hit_session(
-    ngx_http_crm_hits_t *hits, tracker_event_t *event, tracker_live_t *live)
+ngx_http_crm_hit_session(ngx_http_crm_hits_t *hits, tracker_event_t *event,
+    char known[TRACKER_LIVE_UID_SIZE])
 {
+    size_t        len;
     tracker_str_t uid;
 
     event->seq = event->vid != NULL ? 1 : 0;
@@ -160,14 +161,13 @@ ngx_http_crm_hit_session(
         event->uid.len = 0;
     }
 
-    live->uid_len = 0;
-    ngx_http_crm_zone_add(hits->cmcf, hits->site, event->vid, event,
-        hits->ctx->visitor.session_started_s, live);
+    len = ngx_http_crm_zone_add(hits->cmcf, hits->site, event->vid, event,
+        hits->ctx->visitor.session_started_s, known);
     event->uid = uid;
 
-    if (event->uid.len == 0 && live->uid_len > 0) {
-        event->uid.data = live->uid;
-        event->uid.len = live->uid_len;
+    if (event->uid.len == 0 && len > 0) {
+        event->uid.data = known;
+        event->uid.len = len;
     }
 }
 
@@ -335,7 +335,7 @@ ngx_http_crm_hit(ngx_http_crm_hits_t *hits, tracker_str_t text)
     uint8_t          sid[TRACKER_UUID_SIZE];
     ngx_int_t        rc;
     tracker_hit_t    hit;
-    tracker_live_t   live;
+    char             known[TRACKER_LIVE_UID_SIZE];
     tracker_result_e read;
 
     if (hits->cmcf->hit_room == NULL) {
@@ -361,7 +361,7 @@ ngx_http_crm_hit(ngx_http_crm_hits_t *hits, tracker_str_t text)
 
     ngx_http_crm_hit_frame(hits, &hit, id, vid, sid);
     tracker_hit_time(&hit, hits->sent_us, hit.event.rts_us);
-    ngx_http_crm_hit_session(hits, &hit.event, &live);
+    ngx_http_crm_hit_session(hits, &hit.event, known);
 
     rc = ngx_http_crm_hit_append(hits, &hit, NULL);
 
