@@ -539,6 +539,7 @@ class Stack:
             "PG": f"host=127.0.0.1 port={self.port('postgres')} "
                   f"dbname=crm user=crm_edge",
             "WORKERS": self.workers,
+            "WRITE_KEY": self.secret("write_key"),
             "USER": "user www-data;" if is_root() else "",
         }
 

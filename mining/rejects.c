@@ -305,7 +305,6 @@ mining_rejects(const mining_settings_t *settings, int argc, char **argv)
     const char *words[64];
 
     limit = REJECTS_LIMIT;
-    replay = 0;
 
     {
         const mining_option_t options[] = {

@@ -102,10 +102,9 @@ ngx_http_crm_hit_context(ngx_http_crm_hits_t *hits, tracker_event_t *event)
 }
 
 
-/* vid and sid point to the caller's, or to the visitor of the cookie. */
+/* The visitor of the cookie, or one derived from the client's own name. */
 static void
-ngx_http_crm_hit_visitor(ngx_http_crm_hits_t *hits, tracker_hit_t *hit,
-    uint8_t vid[TRACKER_UUID_SIZE], uint8_t sid[TRACKER_UUID_SIZE])
+ngx_http_crm_hit_visitor(ngx_http_crm_hits_t *hits, tracker_hit_t *hit)
 {
     tracker_str_t    text;
     tracker_event_t *event;
@@ -120,22 +119,22 @@ ngx_http_crm_hit_visitor(ngx_http_crm_hits_t *hits, tracker_hit_t *hit,
     }
 
     if (event->anon.len != 0) {
-        tracker_hit_uuid(vid, event->site, "anon", event->anon);
+        tracker_hit_uuid(hits->vid, event->site, "anon", event->anon);
 
     } else if (event->uid.len != 0) {
-        tracker_hit_uuid(vid, event->site, "user", event->uid);
+        tracker_hit_uuid(hits->vid, event->site, "user", event->uid);
 
     } else {
         return;
     }
 
-    event->vid = vid;
+    event->vid = hits->vid;
 
     if (hit->session.len != 0) {
-        text.data = (const char *) vid;
+        text.data = (const char *) hits->vid;
         text.len = TRACKER_UUID_SIZE;
-        tracker_hit_uuid(sid, text, "session", hit->session);
-        event->sid = sid;
+        tracker_hit_uuid(hits->sid, text, "session", hit->session);
+        event->sid = hits->sid;
     }
 }
 
@@ -221,9 +220,7 @@ ngx_http_crm_hit_append(ngx_http_crm_hits_t *hits, tracker_hit_t *hit,
 
 /* Time, id, site and visitor: what every record has. */
 static void
-ngx_http_crm_hit_frame(ngx_http_crm_hits_t *hits, tracker_hit_t *hit,
-    uint8_t id[TRACKER_UUID_SIZE], uint8_t vid[TRACKER_UUID_SIZE],
-    uint8_t sid[TRACKER_UUID_SIZE])
+ngx_http_crm_hit_frame(ngx_http_crm_hits_t *hits, tracker_hit_t *hit)
 {
     uint8_t          random[10];
     tracker_event_t *event;
@@ -231,16 +228,16 @@ ngx_http_crm_hit_frame(ngx_http_crm_hits_t *hits, tracker_hit_t *hit,
     event = &hit->event;
     event->rts_us = ngx_http_crm_hit_now();
     ngx_http_crm_random(random, sizeof(random));
-    tracker_uuid_v7(id, event->rts_us / 1000, random);
+    tracker_uuid_v7(hits->id, event->rts_us / 1000, random);
 
-    event->id = id;
+    event->id = hits->id;
     event->src.data = "client";
     event->src.len = sizeof("client") - 1;
     event->site = ngx_http_crm_hit_str(&hits->site->name);
     event->trusted = hits->trusted;
 
     ngx_http_crm_hit_context(hits, event);
-    ngx_http_crm_hit_visitor(hits, hit, vid, sid);
+    ngx_http_crm_hit_visitor(hits, hit);
 }
 
 
@@ -248,12 +245,10 @@ static ngx_int_t
 ngx_http_crm_hit_keep(ngx_http_crm_hits_t *hits, tracker_hit_t *hit,
     tracker_str_t text, const char *reason)
 {
-    uint8_t           id[TRACKER_UUID_SIZE], vid[TRACKER_UUID_SIZE];
-    uint8_t           sid[TRACKER_UUID_SIZE];
     ngx_int_t         rc;
     tracker_refusal_t refusal;
 
-    ngx_http_crm_hit_frame(hits, hit, id, vid, sid);
+    ngx_http_crm_hit_frame(hits, hit);
 
     ngx_memzero(&refusal, sizeof(tracker_refusal_t));
     refusal.hit = hit;
@@ -331,8 +326,6 @@ ngx_http_crm_hit_app(ngx_http_crm_hits_t *hits, tracker_hit_t *hit)
 ngx_int_t
 ngx_http_crm_hit(ngx_http_crm_hits_t *hits, tracker_str_t text)
 {
-    uint8_t          id[TRACKER_UUID_SIZE], vid[TRACKER_UUID_SIZE];
-    uint8_t          sid[TRACKER_UUID_SIZE];
     ngx_int_t        rc;
     tracker_hit_t    hit;
     char             known[TRACKER_LIVE_UID_SIZE];
@@ -359,7 +352,7 @@ ngx_http_crm_hit(ngx_http_crm_hits_t *hits, tracker_str_t text)
         return ngx_http_crm_hit_invalid(hits, &hit, text, hit.reason);
     }
 
-    ngx_http_crm_hit_frame(hits, &hit, id, vid, sid);
+    ngx_http_crm_hit_frame(hits, &hit);
     tracker_hit_time(&hit, hits->sent_us, hit.event.rts_us);
     ngx_http_crm_hit_session(hits, &hit.event, known);
 

@@ -540,10 +540,10 @@ ngx_http_crm_key_t *ngx_http_crm_key_find(
 
 typedef enum {
     NGX_HTTP_CRM_ROUTE_NONE = 0,
-    NGX_HTTP_CRM_ROUTE_EVENTS,  /* POST */
-    NGX_HTTP_CRM_ROUTE_PIXEL,   /* GET, the event is the query */
+    NGX_HTTP_CRM_ROUTE_EVENTS,   /* POST */
+    NGX_HTTP_CRM_ROUTE_PIXEL,    /* GET, the event is the query */
     NGX_HTTP_CRM_ROUTE_SETTINGS, /* GET, of Segment's browser client */
-    NGX_HTTP_CRM_ROUTE_SOURCE   /* GET, of RudderStack's */
+    NGX_HTTP_CRM_ROUTE_SOURCE    /* GET, of RudderStack's */
 } ngx_http_crm_route_e;
 
 typedef struct {
@@ -591,9 +591,12 @@ typedef struct {
     tracker_str_t             protocol;
     tracker_str_t             type; /* of the path */
     int64_t                   sent_us;
-    ngx_uint_t                stored;   /* events */
-    ngx_uint_t                invalid;  /* events */
-    ngx_uint_t                not_json; /* of the invalid ones */
+    ngx_uint_t                stored;                 /* events */
+    ngx_uint_t                invalid;                /* events */
+    ngx_uint_t                not_json;               /* of the invalid ones */
+    uint8_t                   id[TRACKER_UUID_SIZE];  /* of the event */
+    uint8_t                   vid[TRACKER_UUID_SIZE]; /* if derived */
+    uint8_t                   sid[TRACKER_UUID_SIZE];
     unsigned                  trusted : 1;
     unsigned                  browser : 1;
     unsigned                  cookie : 1; /* ctx->visitor counts */

@@ -46,8 +46,10 @@ tracker_str_t hit_text(tracker_hit_t *hit, tracker_str_t value);
 /* Raw values of the members named, absent ones are left as they are. */
 void hit_members(const hit_field_t *fields, size_t nfields,
     tracker_str_t object, tracker_str_t *values);
-void hit_url(tracker_hit_t *hit, tracker_str_t url);
-void hit_session_props(tracker_hit_t *hit, tracker_str_t object);
+/* The bytes of base64url, in the room; absent when it is none. */
+tracker_str_t hit_base64(tracker_hit_t *hit, tracker_str_t text);
+void          hit_url(tracker_hit_t *hit, tracker_str_t url);
+void          hit_session_props(tracker_hit_t *hit, tracker_str_t object);
 
 /* Nothing else may use the room between open and close. */
 void hit_object_open(tracker_hit_t *hit, hit_object_t *object);
