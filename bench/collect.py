@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """collect.py - events/s and CPU of taking client libraries' batches.
 
-crm_collect beside the same work in nginx with Lua (lua-resty-redis) and in
+crm_collect beside the same work in nginx with Lua (lua-nginx-redis, Debian's lua-resty-redis) and in
 Node (Fastify, ioredis): key checked, each event checked and stamped, written
 to a Redis stream, 200 answered.  One worker or process on core 0; wrk and
 Redis on core 1.  All are up at once and the rounds run A B C C B A; CPU is the
@@ -61,7 +61,7 @@ LUA = ('load_module /usr/lib/nginx/modules/ndk_http_module.so; '
        'lua_package_path "/usr/share/lua/5.1/?.lua;;";',
        '''location /v1/ {{ content_by_lua_block {{
     local cjson = require "cjson.safe"
-    local redis = require "resty.redis"
+    local redis = require "nginx.redis"
     local types = {{ track = true, page = true, identify = true,
                      screen = true, group = true, alias = true }}
     local key = ngx.decode_base64(ngx.var.http_authorization:sub(7))
@@ -171,6 +171,18 @@ class Bench:
                 raise SystemExit(f'nothing listens at port {port}')
             time.sleep(0.05)
 
+    def child(self, pid):
+        """The worker of a master that may not have forked yet."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with open(f'/proc/{pid}/task/{pid}/children',
+                      encoding='utf-8') as f:
+                found = f.read().split()
+            if found:
+                return int(found[0])
+            time.sleep(0.05)
+        raise SystemExit(f'nginx {pid} has no worker')
+
     def setup(self):
         for name in ('crm_collect', 'nginx + Lua', 'Node, Fastify'):
             redis, port = free_port(), free_port()
@@ -199,11 +211,8 @@ class Bench:
                 pid = self.start(['nginx', '-c', path, '-p', folder, '-e',
                                   folder + '/error.log'], 0).pid
             self.wait(port)
-            if name != 'Node, Fastify':
-                with open(f'/proc/{pid}/task/{pid}/children',
-                          encoding='utf-8') as f:
-                    pid = int(f.read().split()[0])
-            self.worker[name] = pid
+            self.worker[name] = pid if name == 'Node, Fastify' \
+                else self.child(pid)
 
     def bodies(self, batch):
         for i in range(1, VARIANTS + 1):
@@ -238,9 +247,6 @@ class Bench:
         rate = float(out.split('Requests/sec:')[1].split()[0]) * batch
         subprocess.run(['redis-cli', '-p', str(redis), 'flushall'],
                        capture_output=True, check=True)
-        if name == 'crm_collect':
-            # the journal gives up what Redis has; nobody imports here
-            pass
         return rate, worker / events / 1000, (worker + store) / events / 1000
 
     def drain(self, name):

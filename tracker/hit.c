@@ -13,6 +13,10 @@
 
 #include <stdio.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 
 #define HIT_AHEAD_US  (24 * 3600 * INT64_C(1000000)) /* a clock may be wrong */
 #define HIT_OLDEST_US INT64_C(631152000000000)       /* 1990 */
@@ -106,33 +110,129 @@ hit_text(tracker_hit_t *hit, tracker_str_t value)
 }
 
 
+/*
+ * Behind the string that begins at p.  What hit_clean has written needs no
+ * second check, and steps over strings are what reading an event is made of.
+ */
+static const char *
+hit_string_end(const char *p, const char *end)
+{
+#ifdef __SSE2__
+    __m128i  bytes;
+    unsigned mask;
+#endif
+
+    p++;
+
+    for (;;) {
+#ifdef __SSE2__
+        while (end - p >= 16) {
+            bytes = _mm_loadu_si128((const __m128i *) (const void *) p);
+            mask = (unsigned) _mm_movemask_epi8(
+                _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+                    _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'))));
+            if (mask != 0) {
+                p += __builtin_ctz(mask);
+                break;
+            }
+            p += 16;
+        }
+#endif
+        if (p >= end) {
+            return end;
+        }
+        if (*p == '"') {
+            return p + 1;
+        }
+        p += *p == '\\' ? 2 : 1;
+    }
+}
+
+
+/* Behind the clean value that begins at p. */
+static const char *
+hit_value_end(const char *p, const char *end)
+{
+    unsigned depth;
+
+    depth = 0;
+
+    while (p < end) {
+        switch (*p) {
+        case '"':
+            p = hit_string_end(p, end);
+            if (depth == 0) {
+                return p;
+            }
+            continue;
+        case '{':
+        case '[':
+            depth++;
+            break;
+        case '}':
+        case ']':
+            if (depth == 0) {
+                return p; /* behind a number or a word */
+            }
+            if (--depth == 0) {
+                return p + 1;
+            }
+            break;
+        case ',':
+            if (depth == 0) {
+                return p;
+            }
+            break;
+        default:
+            break;
+        }
+        p++;
+    }
+
+    return end;
+}
+
+
 void
 hit_members(const hit_field_t *fields, size_t nfields, tracker_str_t object,
     tracker_str_t *values)
 {
-    size_t                pos, i, next;
-    tracker_json_member_t member;
-
-    pos = 0;
-    next = 0;
+    size_t      i, next, len;
+    const char *p, *end, *key;
 
     if (object.data == NULL || *object.data != '{') {
         return;
     }
 
-    /* libraries write members in one order: go on where the last was */
-    while (tracker_json_next(object, &pos, &member) == TRACKER_OK) {
+    p = object.data + 1;
+    end = object.data + object.len;
+    next = 0;
+
+    while (p < end && *p == '"') {
+        key = p + 1;
+        p = hit_string_end(p, end);
+        len = (size_t) (p - key) - 1;
+        key = p - 1 - len;
+        p++; /* the colon */
+
+        /* libraries write members in one order: go on where the last was */
         for (i = 0; i < nfields; i++) {
-            if (fields[next].len == member.key.len
-                && memcmp(fields[next].name, member.key.data, member.key.len)
-                       == 0)
-            {
-                values[next] = member.value;
+            if (fields[next].len == len
+                && memcmp(fields[next].name, key, len) == 0) {
+                values[next].data = p;
                 break;
             }
-
             next = next + 1 == nfields ? 0 : next + 1;
         }
+
+        key = p;
+        p = hit_value_end(p, end);
+
+        if (i < nfields) {
+            values[next].len = (size_t) (p - key);
+        }
+
+        p++; /* the comma */
     }
 }
 

@@ -17,6 +17,10 @@
 
 #include <string.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 
 enum {
     SPLIT_START = 0,
@@ -58,6 +62,34 @@ split_is_blank(char c)
 }
 
 
+/* The next quote or backslash behind p, or where to look for it. */
+static inline const char *
+split_plain(const char *p, const char *end)
+{
+#ifdef __SSE2__
+    __m128i  bytes;
+    unsigned mask;
+
+    while (end - p >= 16) {
+        bytes = _mm_loadu_si128((const __m128i *) (const void *) p);
+        mask = (unsigned) _mm_movemask_epi8(
+            _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+                _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'))));
+        if (mask != 0) {
+            return p + __builtin_ctz(mask);
+        }
+        p += 16;
+    }
+#endif
+
+    while (p < end && *p != '"' && *p != '\\') {
+        p++;
+    }
+
+    return p;
+}
+
+
 /* To the end of a string, behind its quote: 1; 0: it goes on. */
 static int
 split_string(tracker_split_t *split, tracker_str_t text)
@@ -77,6 +109,10 @@ split_string(tracker_split_t *split, tracker_str_t text)
         } else if (*p == '"') {
             split->pos = (size_t) (p + 1 - text.data);
             return 1;
+
+        } else {
+            p = split_plain(p, end);
+            continue;
         }
 
         p++;
