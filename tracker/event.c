@@ -328,8 +328,8 @@ tracker_event_bound(const tracker_event_t *event)
     n = event->site.len + event->type.len + event->name.len + event->src.len
         + event->uid.len + event->ip.len + event->ua.len + event->lang.len
         + event->ref.len + event->rid.len + event->method.len + event->host.len
-        + event->path.len + event->query.len + event->mid.len
-        + event->anon.len + event->lib.len + event->lib_version.len;
+        + event->path.len + event->query.len + event->mid.len + event->anon.len
+        + event->lib.len + event->lib_version.len;
 
     for (i = 0; i < event->nprops; i++) {
         n += event->props[i].key.len + event->props[i].value.len;

@@ -219,9 +219,9 @@ typedef struct {
     uint32_t      duration_ms;
     uint64_t      bytes; /* sent, headers included */
 
-    const tracker_prop_t  *props;
-    unsigned               nprops;
-    tracker_str_t          json; /* props as clean JSON; written if not absent */
+    const tracker_prop_t *props;
+    unsigned              nprops;
+    tracker_str_t         json; /* props as clean JSON; written if not absent */
     const tracker_shown_t *shown;
     unsigned               nshown;
 } tracker_event_t;
@@ -297,21 +297,21 @@ tracker_result_e tracker_json_clean(tracker_str_t text, char *buf, size_t size,
 
 /* ---- hit.c, segment.c, snowplow.c: an event of a client library --------- */
 
-#define TRACKER_HIT_MAX   65536            /* bytes of one event's text */
-#define TRACKER_HIT_ROOM  (512 * 1024)     /* bytes of work space, see below */
-#define TRACKER_HIT_PROPS 4                /* that a session looks at */
-#define TRACKER_MID_MAX   100              /* bytes of a message id */
-#define TRACKER_NAME_MAX  200              /* bytes of an event's name */
+#define TRACKER_HIT_MAX   65536        /* bytes of one event's text */
+#define TRACKER_HIT_ROOM  (512 * 1024) /* bytes of work space, see below */
+#define TRACKER_HIT_PROPS 4            /* that a session looks at */
+#define TRACKER_MID_MAX   100          /* bytes of a message id */
+#define TRACKER_NAME_MAX  200          /* bytes of an event's name */
 
 typedef struct {
     /* what the client said; site, id, vid, rts_us and so on are the caller's */
     tracker_event_t event;
     tracker_prop_t  props[TRACKER_HIT_PROPS];
-    tracker_str_t   session; /* the client's own name of the session */
-    tracker_str_t   app;     /* Snowplow's aid: a write key, or anything */
-    int64_t         time_us; /* when it happened by the client's clock; 0: - */
-    int64_t         sent_us; /* when it left by the same clock; 0: unknown */
-    const char     *reason;  /* of INVALID: what is wrong, static */
+    tracker_str_t   session;  /* the client's own name of the session */
+    tracker_str_t   app;      /* Snowplow's aid: a write key, or anything */
+    int64_t         time_us;  /* when it happened by the client's clock; 0: - */
+    int64_t         sent_us;  /* when it left by the same clock; 0: unknown */
+    const char     *reason;   /* of INVALID: what is wrong, static */
     unsigned        replaced; /* characters that were no text */
 
     /* where unescaped and cleaned texts lie: the caller's, of ROOM bytes */
@@ -349,7 +349,7 @@ void tracker_hit_uuid(uint8_t uuid[TRACKER_UUID_SIZE], tracker_str_t site,
 
 /* What was refused, as a record of the journal; see docs/events.md. */
 typedef struct {
-    const tracker_hit_t *hit; /* id, site, rts_us, vid, sid, trusted */
+    const tracker_hit_t *hit;      /* id, site, rts_us, vid, sid, trusted */
     tracker_str_t        protocol; /* segment, snowplow */
     tracker_str_t        type;     /* what the path said */
     tracker_str_t        raw;      /* the text, cut to TRACKER_HIT_MAX */

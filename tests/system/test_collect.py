@@ -425,6 +425,41 @@ def test_an_order_of_a_library(shop):
                     "where order_id = '4711'") == [(29.7, 'EUR')]
 
 
+def test_snowplow_by_post_and_pixel(shop):
+    far = {'Origin': 'https://anywhere.example'}
+    post, pixel = str(uuid.uuid4()), str(uuid.uuid4())
+    event = {'e': 'pv', 'eid': post, 'url': 'https://shop.example/p?a=1',
+             'page': 'Home', 'duid': 'd1', 'uid': 'u1', 'tv': 'js-4.10.1',
+             'dtm': '1795320729837', 'stm': '1795320729860', 'aid': 'shop'}
+    path = '/com.snowplowanalytics.snowplow/tp2'
+    status, headers, body = send(shop, path, {
+        'schema': 'iglu:com.snowplowanalytics.snowplow/payload_data/'
+                  'jsonschema/1-0-4', 'data': [event]}, key=None, **far)
+    assert (status, body) == (200, 'ok')
+    assert headers['Access-Control-Allow-Origin'] == \
+        'https://anywhere.example'
+    status, headers, body = send(
+        shop, f'/i?e=se&eid={pixel}&se_ca=c&se_ac=Played&se_va=2&duid=d1'
+        '&aid=server-secret&uid=u2&ip=203.0.113.5', key=None, method='GET',
+        **far)
+    assert status == 200 and headers['Content-Type'] == 'image/gif'
+    found = {row['mid']: row for row in rows(shop, post, pixel)}
+    page, played = found[post], found[pixel]
+    assert page['type'] == 'page' and page['name'] is None
+    assert page['props'] == {
+        'url': 'https://shop.example/p?a=1', 'path': '/p', 'search': '?a=1',
+        'title': 'Home'}
+    assert page['ctx']['lib'] == {'name': 'js', 'version': '4.10.1'}
+    assert 'trusted' not in page['ctx']
+    assert (played['name'], played['props']) == (
+        'Played', {'category': 'c', 'value': 2})
+    assert played['ctx']['trusted'] is True
+    assert played['ctx']['ip'] == '203.0.113.5'
+    assert page['vid'] == played['vid']
+    assert send(shop, path, b'{"data":[', key=None)[0] == 400
+    assert send(shop, '/i', key=None, method='GET')[0] == 400
+
+
 def test_rejects_can_be_replayed(shop):
     """A site nobody had added: its events come in once it is there."""
     shop.sql("delete from crm.site where key = 'late'")

@@ -54,6 +54,19 @@ def test_smallest_configuration_is_valid_and_touches_nothing():
 
 
 WRONG = [
+    (JOURNAL, 'crm on; location / { crm_collect segment; }',
+     ['crm_collect', 'crm_write_key', 'add']),
+    (JOURNAL, 'location / { crm_collect snowplow; }', ['crm_collect', 'crm on']),
+    (JOURNAL, 'crm on; location / { crm_collect matomo; }',
+     ['crm_collect', 'matomo', 'segment or snowplow']),
+    (JOURNAL, 'crm on; crm_write_key a:b;', ['crm_write_key', 'site=']),
+    (JOURNAL, 'crm on; crm_write_key k; crm_write_key k;',
+     ['crm_write_key', 'once']),
+    (JOURNAL, 'crm on; crm_write_key k site=A;', ['crm_write_key', 'site=']),
+    (JOURNAL, 'crm on; crm_collect_max_body 1k;',
+     ['crm_collect_max_body', '1k', '64k']),
+    (JOURNAL, 'crm on; crm_collect_origin shop.example;',
+     ['crm_collect_origin', 'shop.example', 'https://']),
     ('', 'crm on;', ['crm_journal', 'add']),
     (JOURNAL, 'crm maybe;', ['crm', 'maybe']),
     (JOURNAL + JOURNAL, 'crm on;', ['crm_journal', 'is duplicate']),

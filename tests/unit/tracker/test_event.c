@@ -124,6 +124,7 @@ test_least(void **state)
     /* Absent first members leave no comma behind. */
     event.ref = str_of("r");
     event.query = str_of("q");
+    event.status = 200;
     event.props = props + 1;
     event.nprops = 1;
     n = tracker_event_write(buf, sizeof(buf), &event, NULL);
