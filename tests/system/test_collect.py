@@ -50,7 +50,7 @@ def send(shop, path, body=b'', key='browser', method='POST', **headers):
     try:
         connection.request(method, path, body, sent)
         answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read().decode()
+        return answer.status, answer.headers, answer.read().decode('utf-8', 'replace')
     finally:
         connection.close()
 
