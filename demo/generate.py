@@ -208,7 +208,8 @@ def coming_visits(rng, catalogue, orders):
         yield v.plan_visit(
             rng, f"g{number}", start - starts[0],
             pick(rng, d.VISIT_COUNTRIES),
-            [(code, catalogue.price[code]) for _, code in clicks],
+            [(code, catalogue.price[code], category)
+             for category, code in clicks],
             clock(rng, len(clicks))[1], customer)
 
 

@@ -187,7 +187,8 @@ def july_visits(clothes, gifts, clocks, rng):
             first = at if first is None else first
             customer = rng.choices(customers, weights)[0] \
                 if rng.random() < v.CONVERSION else None
-            clicks = [(code, clothes.price[code]) for code in session[3]]
+            clicks = [(code, clothes.price[code], clothes.category[code])
+                      for code in session[3]]
             result.append(v.plan_visit(rng, f"e{number}", at - first,
                                        session[2], clicks, offsets, customer))
     return result

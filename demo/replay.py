@@ -56,8 +56,9 @@ LANGUAGES = {
 }
 
 # What a path is recorded as; anything else that is HTML is a plain page.
-NAMES = (("/p/", "Product Viewed"), ("/login?", "Signed In"),
-         ("/cart/add?", "Product Added"),
+NAMES = (("/c/", "Product List Viewed"), ("/p/", "Product Viewed"),
+         ("/login?", "Signed In"), ("/cart/add?", "Product Added"),
+         ("/cart.html", "Cart Viewed"), ("/checkout.html", "Checkout Started"),
          ("/order/done?", "Order Completed"))
 PLAIN = "(page)"
 
@@ -283,14 +284,14 @@ def report(expected, found, rows):
     """Prints the table; True when nothing is missing and nothing is twice."""
     sent = collections.Counter(expected.values())
     came = collections.Counter(found.values())
-    print(f"  {'event':<18}{'sent':>9}{'arrived':>9}{'difference':>12}")
+    print(f"  {'event':<20}{'sent':>9}{'arrived':>9}{'difference':>12}")
     for name in sorted(sent | came):
         difference = came[name] - sent[name]
-        print(f"  {name:<18}{sent[name]:>9,}{came[name]:>9,}"
+        print(f"  {name:<20}{sent[name]:>9,}{came[name]:>9,}"
               f"{f'{difference:+,}' if difference else '0':>12}")
     missing = len(expected.keys() - found.keys())
     twice = rows - len(found)
-    print(f"  {'all':<18}{len(expected):>9,}{rows:>9,}"
+    print(f"  {'all':<20}{len(expected):>9,}{rows:>9,}"
           f"   {missing} missing, {twice} twice")
     return missing == 0 and twice == 0 and sent == came
 

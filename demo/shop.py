@@ -169,7 +169,7 @@ class Shop:
 
     def product(self, product, others):
         title = TITLES[product.category]
-        form = ('<form action="/cart/add"><input type="hidden" name="item" '
+        form = ('<form method="post" action="/cart/add"><input type="hidden" name="item" '
                 f'value="{product.code}"><input type="hidden" name="price" '
                 f'value="{product.price}"><input type="hidden" '
                 'name="quantity" value="1"><button>Add to cart</button>'

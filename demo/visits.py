@@ -9,7 +9,8 @@ One line of visits.jsonl is one visit:
  "steps": [[seconds since the visit began, path], ...]}
 
 What no data set tells is assumed here, in one place: a visit opens with the
-home page, its first click follows HOME_S later, and a visit that buys ends
+home page, the list of its first product follows LIST_S and that product
+HOME_S later, and a visit that buys ends
 with log-in, one to three of the last products seen, checkout and order, at
 the pauses below.
 """
@@ -20,6 +21,7 @@ import json
 import os
 
 CONVERSION = 0.1547     # visits that buy; online_shoppers: 1,908 of 12,330
+LIST_S = 2              # home page to a list of products
 HOME_S = 4              # home page to first click
 LOGIN_S = 12
 ADD_S = 8
@@ -55,6 +57,10 @@ def clothing_name(category, colour, code):
 
 def product_path(code):
     return f"/p/{code}.html"
+
+
+def list_path(category):
+    return f"/c/{category}.html"
 
 
 def yesterday():
@@ -93,10 +99,10 @@ def set_clocks(rng, lengths, clocks):
 
 
 def plan_visit(rng, number, at, country, clicks, offsets, customer):
-    """One visit: clicks are (product, price), offsets their seconds."""
-    steps = [(0, "/")]
+    """One visit: clicks are (product, price, category), offsets seconds."""
+    steps = [(0, "/"), (LIST_S, list_path(clicks[0][2]))]
     steps += [(HOME_S + offset, product_path(product))
-              for offset, (product, _) in zip(offsets, clicks)]
+              for offset, (product, _, _) in zip(offsets, clicks)]
     if customer is not None:
         steps += purchase(rng, number, steps[-1][0], clicks, customer)
     return {"at": round(at, 1), "country": country, "customer": customer,
@@ -105,7 +111,7 @@ def plan_visit(rng, number, at, country, clicks, offsets, customer):
 
 def purchase(rng, number, second, clicks, customer):
     basket = []
-    for product, price in reversed(clicks):
+    for product, price, _ in reversed(clicks):
         if product not in [p for p, _ in basket]:
             basket.append((product, price))
     basket = basket[:rng.randint(1, BASKET_MAX)]

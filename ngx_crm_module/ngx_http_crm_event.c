@@ -134,10 +134,6 @@ ngx_http_crm_str(const ngx_str_t *s)
     return t;
 }
 
-#define ngx_http_crm_literal(t, text)                                          \
-    (t)->data = text;                                                          \
-    (t)->len = sizeof(text) - 1
-
 
 static tracker_str_t
 ngx_http_crm_rid(const ngx_str_t *value)
@@ -352,7 +348,7 @@ ngx_http_crm_event_session(ngx_http_crm_main_conf_t *cmcf,
 }
 
 
-static void
+void
 ngx_http_crm_event_put(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     ngx_http_crm_main_conf_t *cmcf, tracker_event_t *event)
 {
@@ -435,6 +431,8 @@ ngx_http_crm_event_all(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
         put = 1;
     }
 
+    put += ngx_http_crm_upstream_put(r, ctx, cmcf, &event);
+
     if (!put) {
         return;
     }
@@ -470,10 +468,10 @@ ngx_http_crm_log_handler(ngx_http_request_t *r)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_crm_module);
 
-    /* a log-in answered by a redirect is remembered as well */
+    /* a log-in, or a word of the shop, with a redirect counts as well */
     if (!page && clcf->events == NULL
         && clcf->capture != NGX_HTTP_CRM_CAPTURE_ALL
-        && (ctx == NULL || ctx->uid.len == 0))
+        && (ctx == NULL || (ctx->uid.len == 0 && ctx->said == NULL)))
     {
         return NGX_OK;
     }

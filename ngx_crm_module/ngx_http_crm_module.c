@@ -126,6 +126,20 @@ static ngx_command_t ngx_http_crm_commands[] = {
       0,
       NULL },
 
+    { ngx_string("crm_extract"),
+      NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE3,
+      ngx_http_crm_extract_conf,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("crm_extract_max"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_crm_extract_max_conf,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("crm_slot"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_crm_slot_conf,
@@ -378,6 +392,8 @@ ngx_http_crm_create_loc_conf(ngx_conf_t *cf)
     clcf->collect_max = NGX_CONF_UNSET_SIZE;
     clcf->keys = NGX_CONF_UNSET_PTR;
     clcf->origins = NGX_CONF_UNSET_PTR;
+    clcf->extracts = NGX_CONF_UNSET_PTR;
+    clcf->extract_max = NGX_CONF_UNSET_SIZE;
 
     return clcf;
 }
@@ -405,6 +421,9 @@ ngx_http_crm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->markers, prev->markers, 0);
     ngx_conf_merge_msec_value(
         conf->budget, prev->budget, NGX_HTTP_CRM_BUDGET_DEFAULT);
+    ngx_conf_merge_ptr_value(conf->extracts, prev->extracts, NULL);
+    ngx_conf_merge_size_value(
+        conf->extract_max, prev->extract_max, NGX_HTTP_CRM_EXTRACT_MAX_DEFAULT);
 
     if (ngx_http_crm_collect_merge(cf, prev, conf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;

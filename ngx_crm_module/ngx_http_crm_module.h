@@ -28,6 +28,7 @@ typedef struct ngx_http_crm_export_s    ngx_http_crm_export_t;
 typedef struct ngx_http_crm_site_s      ngx_http_crm_site_t;
 typedef struct ngx_http_crm_lookup_s    ngx_http_crm_lookup_t;
 typedef struct ngx_http_crm_campaigns_s ngx_http_crm_campaigns_t;
+typedef struct ngx_http_crm_extracts_s  ngx_http_crm_extracts_t;
 
 
 /* Counters of all workers, in shared memory; one name and help text each in
@@ -68,6 +69,8 @@ typedef enum {
     NGX_HTTP_CRM_COLLECT_FORBIDDEN,   /* refused: 403, a foreign origin */
     NGX_HTTP_CRM_COLLECT_TOO_LARGE,   /* refused: 413 */
     NGX_HTTP_CRM_COLLECT_FULL,        /* asked to come again: 503 */
+    NGX_HTTP_CRM_UPSTREAM_BAD,    /* X-CRM-Event headers that were refused */
+    NGX_HTTP_CRM_EXTRACT_SKIPPED, /* forms and replies not looked at */
     NGX_HTTP_CRM_NCOUNTERS
 } ngx_http_crm_counter_e;
 
@@ -165,6 +168,9 @@ typedef struct {
     size_t               collect_max;     /* bytes of a body, inflated too */
     ngx_array_t         *keys;            /* of ngx_http_crm_key_t */
     ngx_array_t         *origins;         /* of ngx_str_t; "any" for all */
+
+    ngx_http_crm_extracts_t *extracts;    /* crm_extract; NULL: none */
+    size_t                   extract_max; /* crm_extract_max, bytes */
 } ngx_http_crm_loc_conf_t;
 
 
@@ -184,6 +190,8 @@ typedef struct {
     void                     *offer;     /* of ngx_http_crm_offer.c */
     void                     *filter;    /* of ngx_http_crm_slot_filter.c */
     void                     *collect;   /* of ngx_http_crm_collect.c */
+    void                     *said;      /* of ngx_http_crm_upstream.c */
+    void                     *extract;   /* of ngx_http_crm_extract.c */
 
     tracker_shown_t *shown; /* really sent; room for all once there is one */
     unsigned         nshown;
@@ -265,10 +273,6 @@ ngx_http_crm_ctx_t *ngx_http_crm_get_ctx(ngx_http_request_t *r);
  */
 ngx_int_t ngx_http_crm_visitor_send(
     ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
-/* Takes X-CRM-Identify out of the answer and into the context; to be called
- * from the header filter of the HEAD module. */
-void ngx_http_crm_visitor_identify(
-    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
 
 /* ---- ngx_http_crm_clock.c: time and randomness -------------------------- */
 
@@ -285,6 +289,34 @@ uint64_t ngx_http_crm_ticks_ns(uint64_t ticks);
 ngx_int_t ngx_http_crm_log_handler(ngx_http_request_t *r);
 /* 1 if the answer is a page for the visitor: text/html. */
 ngx_uint_t ngx_http_crm_is_page(ngx_http_request_t *r);
+/* Gives the event id, time and customer, moves the session, appends it. */
+void ngx_http_crm_event_put(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    ngx_http_crm_main_conf_t *cmcf, tracker_event_t *event);
+#define ngx_http_crm_literal(t, text)                                          \
+    (t)->data = text;                                                          \
+    (t)->len = sizeof(text) - 1
+
+/* ---- ngx_http_crm_upstream.c: what the shop says in headers ------------- */
+
+/* Takes X-CRM-Event and X-CRM-Identify out of an upstream's answer, and into
+ * the context if there is one; from the header filter of the HEAD module. */
+void ngx_http_crm_upstream_take(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+/* Log phase: the events that were said; `event` holds what they share.  How
+ * many there were. */
+ngx_uint_t ngx_http_crm_upstream_put(ngx_http_request_t *r,
+    ngx_http_crm_ctx_t *ctx, ngx_http_crm_main_conf_t *cmcf,
+    tracker_event_t *event);
+
+/* ---- ngx_http_crm_extract.c: variables from forms and JSON replies ------ */
+
+#define NGX_HTTP_CRM_EXTRACT_MAX_DEFAULT 65536 /* bytes */
+
+char *ngx_http_crm_extract_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_extract_max_conf(
+    ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+/* Adds the filters that copy replies; after gunzip. */
+void ngx_http_crm_extract_init(void);
+
 /* ---- ngx_http_crm_journal.c: this worker's ring files ------------------- */
 
 ngx_int_t ngx_http_crm_journals_init(

@@ -210,12 +210,13 @@ ngx_http_crm_head_filter(ngx_http_request_t *r)
 
     ctx = ngx_http_crm_get_ctx(r);
 
-    if (ctx == NULL) {
-        return ngx_http_crm_next_header_filter(r);
+    /* only the shop behind us has a say */
+    if (r == r->main && r->upstream != NULL) {
+        ngx_http_crm_upstream_take(r, ctx);
     }
 
-    if (r == r->main) {
-        ngx_http_crm_visitor_identify(r, ctx);
+    if (ctx == NULL) {
+        return ngx_http_crm_next_header_filter(r);
     }
 
     if (ngx_http_crm_slot_encoded(r) && ngx_http_crm_slot_wanted(r, ctx)) {

@@ -65,6 +65,8 @@ static const char *const ngx_http_crm_counter_names[NGX_HTTP_CRM_NCOUNTERS] = {
     "collect_forbidden",
     "collect_too_large",
     "collect_full",
+    "upstream_bad",
+    "extract_skipped",
 };
 
 

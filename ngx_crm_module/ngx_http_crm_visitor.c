@@ -19,7 +19,6 @@
 
 
 #define NGX_HTTP_CRM_SAMPLE_EVERY 16 /* requests; a power of two */
-#define NGX_HTTP_CRM_UID_MAX      64
 
 
 /* of this process; every sixteenth is measured */
@@ -490,7 +489,7 @@ ngx_http_crm_visitor_concerned(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 
     if (clcf->capture == NGX_HTTP_CRM_CAPTURE_ALL || clcf->events != NULL
         || clcf->collect != NGX_HTTP_CRM_COLLECT_OFF || ctx->uid.len != 0
-        || ngx_http_crm_is_page(r))
+        || ctx->said != NULL || ngx_http_crm_is_page(r))
     {
         return 1;
     }
@@ -566,167 +565,4 @@ ngx_http_crm_visitor_send(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
     }
 
     return rc;
-}
-
-
-/* ID, id=ID or {"id": "ID"}; the ID is unescaped into buf. */
-static ngx_int_t
-ngx_http_crm_identify_parse(ngx_str_t *value, u_char *buf, size_t *len)
-{
-    size_t                pos;
-    u_char               *p;
-    ngx_str_t             id;
-    tracker_str_t         json;
-    tracker_result_e      rc;
-    tracker_json_member_t member;
-
-    if (value->len > 0 && value->data[0] == '{') {
-        json.data = (char *) value->data;
-        json.len = value->len;
-        pos = 0;
-
-        for (;;) {
-            rc = tracker_json_next(json, &pos, &member);
-            if (rc != TRACKER_OK) {
-                return NGX_DECLINED;
-            }
-
-            if (member.key.len == 2
-                && ngx_memcmp(member.key.data, "id", 2) == 0) {
-                rc = tracker_json_text(
-                    member.value, (char *) buf, NGX_HTTP_CRM_UID_MAX, len);
-                return rc == TRACKER_OK ? NGX_OK : NGX_DECLINED;
-            }
-        }
-    }
-
-    id = *value;
-
-    if (id.len > 3 && ngx_strncmp(id.data, "id=", 3) == 0) {
-        id.data += 3;
-        id.len -= 3;
-    }
-
-    if (id.len > NGX_HTTP_CRM_UID_MAX) {
-        return NGX_DECLINED;
-    }
-
-    p = ngx_cpymem(buf, id.data, id.len);
-    *len = p - buf;
-
-    return NGX_OK;
-}
-
-
-/* An id goes into logs, JSON, SQL parameters and pages: only plain text may. */
-static ngx_uint_t
-ngx_http_crm_uid_valid(u_char *id, size_t len)
-{
-    u_char *p, *end;
-
-    if (len == 0) {
-        return 0;
-    }
-
-    end = id + len;
-
-    for (p = id; p < end; /* void */) {
-        if (*p >= 0x80) {
-            if (ngx_utf8_decode(&p, end - p) > 0x10ffff) {
-                return 0;
-            }
-            continue;
-        }
-
-        if (*p <= 0x20 || *p == 0x7f || *p == '"' || *p == '\'' || *p == '\\'
-            || *p == '<' || *p == '>')
-        {
-            return 0;
-        }
-
-        p++;
-    }
-
-    return 1;
-}
-
-
-static ngx_int_t
-ngx_http_crm_identify_take(
-    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx, ngx_str_t *value)
-{
-    size_t                    len;
-    u_char                    buf[NGX_HTTP_CRM_UID_MAX];
-    ngx_http_crm_main_conf_t *cmcf;
-
-    cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
-    len = 0;
-
-    if (ngx_http_crm_identify_parse(value, buf, &len) != NGX_OK
-        || !ngx_http_crm_uid_valid(buf, len))
-    {
-        ngx_http_crm_count(cmcf, NGX_HTTP_CRM_IDENTIFY_BAD);
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-            "crm ignored a header X-CRM-Identify of %uz bytes: 1 to 64 bytes "
-            "of plain text are wanted",
-            value->len);
-        return NGX_DECLINED;
-    }
-
-    ctx->uid.data = ngx_pnalloc(r->main->pool, len);
-    if (ctx->uid.data == NULL) {
-        ctx->uid.len = 0;
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(ctx->uid.data, buf, len);
-    ctx->uid.len = len;
-
-    if (cmcf->zone != NULL) {
-        ngx_http_crm_zone_identify(cmcf, ctx->site, ctx->visitor.id, &ctx->uid);
-    }
-
-    return NGX_OK;
-}
-
-
-void
-ngx_http_crm_visitor_identify(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
-{
-    ngx_uint_t       i;
-    ngx_list_part_t *part;
-    ngx_table_elt_t *h;
-
-    static const u_char name[] = "X-CRM-Identify";
-
-    /* only the shop behind us may say who a visitor is */
-    if (r->upstream == NULL) {
-        return;
-    }
-
-    part = &r->headers_out.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].hash == 0 || h[i].key.len != sizeof(name) - 1
-            || ngx_strncasecmp(h[i].key.data, (u_char *) name, sizeof(name) - 1)
-                   != 0)
-        {
-            continue;
-        }
-
-        h[i].hash = 0;
-        (void) ngx_http_crm_identify_take(r, ctx, &h[i].value);
-    }
 }

@@ -3017,6 +3017,34 @@ ALTER TABLE mart.daily_traffic OWNER TO crm_owner;
 
 COMMENT ON VIEW mart.daily_traffic IS 'What happened per site and day (UTC).';
 
+CREATE VIEW mart.funnel AS
+ SELECT s.site,
+    s.day,
+    count(*) AS sessions,
+    count(*) FILTER (WHERE s.listed) AS product_list_viewed,
+    count(*) FILTER (WHERE s.viewed) AS product_viewed,
+    count(*) FILTER (WHERE s.added) AS product_added,
+    count(*) FILTER (WHERE s.cart) AS cart_viewed,
+    count(*) FILTER (WHERE s.checkout) AS checkout_started,
+    count(*) FILTER (WHERE s.ordered) AS order_completed
+   FROM ( SELECT e.site,
+            e.sid,
+            ((min(e.rts) AT TIME ZONE 'UTC'::text))::date AS day,
+            COALESCE(bool_or((e.name = 'Product List Viewed'::text)), false) AS listed,
+            COALESCE(bool_or((e.name = 'Product Viewed'::text)), false) AS viewed,
+            COALESCE(bool_or((e.name = 'Product Added'::text)), false) AS added,
+            COALESCE(bool_or((e.name = 'Cart Viewed'::text)), false) AS cart,
+            COALESCE(bool_or((e.name = 'Checkout Started'::text)), false) AS checkout,
+            COALESCE(bool_or((e.name = 'Order Completed'::text)), false) AS ordered
+           FROM crm.event e
+          WHERE (e.sid IS NOT NULL)
+          GROUP BY e.site, e.sid) s
+  GROUP BY s.site, s.day;
+
+ALTER TABLE mart.funnel OWNER TO crm_owner;
+
+COMMENT ON VIEW mart.funnel IS 'Per site and day (UTC): sessions, and how many reached each step of a purchase.';
+
 CREATE VIEW mart.loss_ledger AS
  SELECT p.producer,
     p.last_seq,
@@ -3039,6 +3067,99 @@ UNION ALL
 ALTER TABLE mart.loss_ledger OWNER TO crm_owner;
 
 COMMENT ON VIEW mart.loss_ledger IS 'Per producer and over all: sequences = events kept + gap + refused + duplicates.';
+
+CREATE VIEW mart.page_dwell AS
+ WITH page AS (
+         SELECT e.site,
+            e.sid,
+            e.vid,
+            e.id,
+            e.rts,
+                CASE
+                    WHEN (e.src = 'client'::text) THEN "substring"((e.props ->> 'url'::text), '^https?://[^/?#]+([^?#]*)'::text)
+                    ELSE (e.req ->> 'path'::text)
+                END AS path,
+                CASE
+                    WHEN (e.src = 'client'::text) THEN (e.props ->> 'page_id'::text)
+                    ELSE NULL::text
+                END AS page_id,
+            lead(e.rts) OVER (PARTITION BY e.site, e.sid ORDER BY e.rts, e.seq) AS next_rts
+           FROM crm.event e
+          WHERE ((e.type = 'page'::text) AND (e.sid IS NOT NULL))
+        ), report AS (
+         SELECT e.site,
+            e.sid,
+            (e.props ->> 'page_id'::text) AS page_id,
+            min("substring"((e.props ->> 'url'::text), '^https?://[^/?#]+([^?#]*)'::text)) AS path,
+            min((e.rts - ((n.open_ms)::double precision * '00:00:00.001'::interval))) AS began,
+            max(n.visible_ms) AS visible_ms,
+            max(n.engaged_ms) AS engaged_ms,
+            max(n.scroll) AS scroll
+           FROM (crm.event e
+             CROSS JOIN LATERAL ( SELECT max(v.ms) FILTER (WHERE (v.key = 'open_ms'::text)) AS open_ms,
+                    max(v.ms) FILTER (WHERE (v.key = 'visible_ms'::text)) AS visible_ms,
+                    max(v.ms) FILTER (WHERE (v.key = 'engaged_ms'::text)) AS engaged_ms,
+                    max(v.ms) FILTER (WHERE (v.key = 'scroll'::text)) AS scroll
+                   FROM ( SELECT k.key,
+                                CASE
+                                    WHEN ((e.props ->> k.key) ~ '^[0-9]{1,9}([.][0-9]{1,9})?$'::text) THEN ((e.props ->> k.key))::numeric
+                                    ELSE NULL::numeric
+                                END AS ms
+                           FROM unnest(ARRAY['open_ms'::text, 'visible_ms'::text, 'engaged_ms'::text, 'scroll'::text]) k(key)) v) n)
+          WHERE ((e.name = 'Page Left'::text) AND (e.src = 'client'::text) AND (e.sid IS NOT NULL) AND (e.props ? 'page_id'::text))
+          GROUP BY e.site, e.sid, (e.props ->> 'page_id'::text)
+        ), matched AS (
+         SELECT DISTINCT ON (r.site, r.sid, r.page_id) r.site,
+            r.sid,
+            r.page_id,
+            r.path,
+            r.began,
+            r.visible_ms,
+            r.engaged_ms,
+            r.scroll,
+            p_1.id
+           FROM (report r
+             JOIN page p_1 ON (((p_1.site = r.site) AND (p_1.sid = r.sid) AND ((p_1.page_id = r.page_id) OR ((p_1.page_id IS NULL) AND (p_1.path = r.path))))))
+          ORDER BY r.site, r.sid, r.page_id, (p_1.page_id IS NULL), (abs(EXTRACT(epoch FROM (p_1.rts - r.began))))
+        ), told AS (
+         SELECT m.id,
+            max(m.visible_ms) AS visible_ms,
+            max(m.engaged_ms) AS engaged_ms,
+            max(m.scroll) AS scroll
+           FROM matched m
+          GROUP BY m.id
+        )
+ SELECT p.site,
+    p.sid,
+    p.vid,
+    p.id AS event_id,
+    p.rts,
+    p.path,
+        CASE
+            WHEN (d.seconds IS NOT NULL) THEN (LEAST(d.seconds, (1800)::numeric))::numeric(10,3)
+            ELSE NULL::numeric
+        END AS dwell_seconds,
+        CASE
+            WHEN (t.engaged_ms IS NOT NULL) THEN (LEAST((t.engaged_ms / 1000.0), (1800)::numeric))::numeric(10,3)
+            ELSE NULL::numeric
+        END AS engaged_seconds,
+        CASE
+            WHEN (t.scroll IS NOT NULL) THEN (LEAST(t.scroll, (100)::numeric))::integer
+            ELSE NULL::integer
+        END AS scroll_percent
+   FROM ((page p
+     LEFT JOIN told t ON ((t.id = p.id)))
+     CROSS JOIN LATERAL ( SELECT COALESCE((t.visible_ms / 1000.0), EXTRACT(epoch FROM (p.next_rts - p.rts))) AS seconds) d);
+
+ALTER TABLE mart.page_dwell OWNER TO crm_owner;
+
+COMMENT ON VIEW mart.page_dwell IS 'Per page view: seconds it was in front, or up to the next page; null: unknown.';
+
+COMMENT ON COLUMN mart.page_dwell.dwell_seconds IS 'From the page''s own report, else up to the session''s next page; 1,800 at most.';
+
+COMMENT ON COLUMN mart.page_dwell.engaged_seconds IS 'In front, focused, and the shopper active within 30 seconds; null: no report.';
+
+COMMENT ON COLUMN mart.page_dwell.scroll_percent IS 'The deepest point of the page that was seen, in percent of its height.';
 
 CREATE VIEW mart.rfm_segments AS
  SELECT p.site,
@@ -3455,7 +3576,11 @@ GRANT SELECT ON TABLE mart.campaign_exposure TO crm_analyst;
 
 GRANT SELECT ON TABLE mart.daily_traffic TO crm_analyst;
 
+GRANT SELECT ON TABLE mart.funnel TO crm_analyst;
+
 GRANT SELECT ON TABLE mart.loss_ledger TO crm_analyst;
+
+GRANT SELECT ON TABLE mart.page_dwell TO crm_analyst;
 
 GRANT SELECT ON TABLE mart.rfm_segments TO crm_analyst;
 

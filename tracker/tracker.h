@@ -362,6 +362,63 @@ size_t tracker_refusal_write(
     char *buf, size_t size, const tracker_refusal_t *refusal);
 
 
+/* ---- voice.c: what the shop says in X-CRM-Event and X-CRM-Identify ------ */
+
+#define TRACKER_VOICE_MAX 8192 /* bytes of one header's value */
+
+typedef struct {
+    tracker_str_t  name; /* of the event, or the customer's id; may be absent */
+    tracker_prop_t props[TRACKER_EVENT_PROPS_MAX];
+    unsigned       nprops;
+} tracker_voice_t;
+
+/*
+ * Read one header.  Texts point into the value or into buf, for which the
+ * value's own length is enough.  INVALID: a fault, nothing in *voice counts;
+ * an event has a name, an identification an id or a property.  An id is not
+ * checked any further.
+ */
+tracker_result_e tracker_voice_event(
+    tracker_str_t value, char *buf, size_t size, tracker_voice_t *voice);
+tracker_result_e tracker_voice_identify(
+    tracker_str_t value, char *buf, size_t size, tracker_voice_t *voice);
+
+
+/* ---- extract.c: single values out of forms and JSON --------------------- */
+
+#define TRACKER_PATH_STEPS    8  /* of one path */
+#define TRACKER_EXTRACT_PATHS 16 /* looked for in one text */
+
+typedef struct {
+    tracker_str_t key;   /* of an object; absent: index counts */
+    uint32_t      index; /* of an array, from 0 */
+} tracker_step_t;
+
+typedef struct {
+    tracker_step_t steps[TRACKER_PATH_STEPS];
+    unsigned       nsteps;
+} tracker_path_t;
+
+/*
+ * The first field of that name in an application/x-www-form-urlencoded body,
+ * decoded into buf.  DECLINED: there is none.  FULL: it is longer than size.
+ */
+tracker_result_e tracker_form_value(tracker_str_t form, tracker_str_t field,
+    char *buf, size_t size, size_t *len);
+
+/* Reads "$.cart.items[0].id" or the same without "$."; steps point into text.
+ * INVALID: no path, or more than TRACKER_PATH_STEPS steps. */
+tracker_result_e tracker_path_parse(tracker_path_t *path, tracker_str_t text);
+
+/*
+ * Finds in one pass over a JSON text what n paths point to.  values[i] is the
+ * raw JSON of a string, number or truth value, or absent.  INVALID: not JSON,
+ * or deeper than 32; all values are absent then.
+ */
+tracker_result_e tracker_json_extract(tracker_str_t json,
+    const tracker_path_t *paths, unsigned n, tracker_str_t *values);
+
+
 /* ---- live.c: what the running session has done so far ------------------- */
 
 #define TRACKER_LIVE_ITEMS     8  /* last items viewed, newest first */
