@@ -60,8 +60,8 @@ unit: deps deps-test
 lint: deps deps-test module
 	tests/gates/lint
 
-browser: deps deps-test
-	. run/env && CRM_URL=$$CRM_URL tests/browser/run
+browser: deps deps-test test-build
+	tests/browser/run
 
 fuzz: deps deps-test
 	tests/fuzz/run -s 60
@@ -87,6 +87,7 @@ install: module mine
 	mv $(DESTDIR)/usr/lib/nginx/modules/.ngx_http_crm_module.so.new \
 	    $(DESTDIR)/usr/lib/nginx/modules/ngx_http_crm_module.so
 	install -m 755 $(BUILD)/crm-mine $(DESTDIR)/usr/bin/crm-mine
+	install -m 644 tracker/client/crm.js $(DESTDIR)/usr/share/ngx_crm/
 	install -m 644 schema/migrations/*.sql \
 	    $(DESTDIR)/usr/share/ngx_crm/migrations
 

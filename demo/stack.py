@@ -550,6 +550,8 @@ class Stack:
             text = text.replace(f"@{word}@", str(value))
         for name in ("nginx", "journal"):
             os.makedirs(self.path(name), exist_ok=True)
+        shutil.copy(os.path.join(PROJECT, "tracker", "client", "crm.js"),
+                    self.path("nginx", "crm.js"))
         path = self.path("nginx", "nginx.conf")
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)

@@ -352,8 +352,12 @@ ngx_http_crm_extract_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
 
 void
-ngx_http_crm_extract_init(void)
+ngx_http_crm_extract_init(ngx_http_crm_main_conf_t *cmcf)
 {
+    if (!cmcf->extracts) {
+        return;
+    }
+
     ngx_http_crm_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = ngx_http_crm_extract_header_filter;
 
@@ -519,6 +523,7 @@ ngx_http_crm_extract_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t                  *value;
     ngx_uint_t                  i;
     ngx_http_crm_extracts_t    *extracts;
+    ngx_http_crm_main_conf_t   *cmcf;
     ngx_http_crm_extract_one_t *one;
 
     if (clcf->extracts == NGX_CONF_UNSET_PTR) {
@@ -568,6 +573,11 @@ ngx_http_crm_extract_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     extracts->n++;
+
+    if (one->json != 0) {
+        cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_crm_module);
+        cmcf->extracts = 1;
+    }
 
     return NGX_CONF_OK;
 }

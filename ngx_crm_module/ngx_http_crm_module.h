@@ -97,6 +97,7 @@ typedef struct {
     ngx_str_t   campaigns_file;  /* crm_campaigns: a set without PostgreSQL */
     ngx_array_t sites;           /* of ngx_http_crm_site_t, one per crm_site */
     ngx_uint_t  used;            /* crm on somewhere */
+    ngx_uint_t  extracts;        /* crm_extract json somewhere */
 
     /* the worker's own, set in init_process, released in exit_process */
     tracker_keys_t           keys;     /* read by the master, kept over fork */
@@ -314,8 +315,8 @@ ngx_uint_t ngx_http_crm_upstream_put(ngx_http_request_t *r,
 char *ngx_http_crm_extract_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_crm_extract_max_conf(
     ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-/* Adds the filters that copy replies; after gunzip. */
-void ngx_http_crm_extract_init(void);
+/* Adds the filters that copy replies, where any are wanted; after gunzip. */
+void ngx_http_crm_extract_init(ngx_http_crm_main_conf_t *cmcf);
 
 /* ---- ngx_http_crm_journal.c: this worker's ring files ------------------- */
 

@@ -728,7 +728,7 @@ ngx_http_crm_body_init(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    ngx_http_crm_extract_init();
+    ngx_http_crm_extract_init(cmcf);
 
     ngx_http_crm_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = ngx_http_crm_header_filter;

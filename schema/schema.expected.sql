@@ -3075,10 +3075,7 @@ CREATE VIEW mart.page_dwell AS
             e.vid,
             e.id,
             e.rts,
-                CASE
-                    WHEN (e.src = 'client'::text) THEN "substring"((e.props ->> 'url'::text), '^https?://[^/?#]+([^?#]*)'::text)
-                    ELSE (e.req ->> 'path'::text)
-                END AS path,
+            (e.req ->> 'path'::text) AS path,
                 CASE
                     WHEN (e.src = 'client'::text) THEN (e.props ->> 'page_id'::text)
                     ELSE NULL::text
@@ -3090,7 +3087,7 @@ CREATE VIEW mart.page_dwell AS
          SELECT e.site,
             e.sid,
             (e.props ->> 'page_id'::text) AS page_id,
-            min("substring"((e.props ->> 'url'::text), '^https?://[^/?#]+([^?#]*)'::text)) AS path,
+            min((e.req ->> 'path'::text)) AS path,
             min((e.rts - ((n.open_ms)::double precision * '00:00:00.001'::interval))) AS began,
             max(n.visible_ms) AS visible_ms,
             max(n.engaged_ms) AS engaged_ms,

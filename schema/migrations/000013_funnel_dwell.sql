@@ -49,9 +49,7 @@ comment on view mart.funnel is
 create view mart.page_dwell as
 with page as (
     select e.site, e.sid, e.vid, e.id, e.rts,
-           case when e.src = 'client'
-                then substring(e.props ->> 'url' from '^https?://[^/?#]+([^?#]*)')
-                else e.req ->> 'path' end as path,
+           e.req ->> 'path' as path,
            case when e.src = 'client' then e.props ->> 'page_id' end as page_id,
            lead(e.rts) over (partition by e.site, e.sid
                              order by e.rts, e.seq) as next_rts
@@ -59,8 +57,7 @@ with page as (
      where e.type = 'page' and e.sid is not null
 ), report as (
     select e.site, e.sid, e.props ->> 'page_id' as page_id,
-           min(substring(e.props ->> 'url' from '^https?://[^/?#]+([^?#]*)'))
-               as path,
+           min(e.req ->> 'path') as path,
            min(e.rts - n.open_ms * interval '1 ms') as began,
            max(n.visible_ms) as visible_ms,
            max(n.engaged_ms) as engaged_ms, max(n.scroll) as scroll

@@ -1,5 +1,6 @@
 """test_tree.py - the tree keeps its shape: arrows, symbols, docs, heads."""
 
+import gzip
 import os
 import re
 import subprocess
@@ -136,3 +137,12 @@ def test_style_limits():
                     wrong.append(f'{name}:{start}: function over 150 lines')
                 start = None
     assert wrong == []
+
+
+def test_crm_js_is_small_and_touches_no_cookie_nor_store():
+    text = read(os.path.join(ROOT, 'tracker/client/crm.js'))
+    assert len(gzip.compress(text.encode(), 9)) < 2048
+    code = re.sub(r'/\*.*?\*/', '', text, flags=re.S)
+    for word in ('cookie', 'localStorage', 'sessionStorage', 'indexedDB',
+                 'eval', 'Function(', 'innerHTML', '.style', 'caches'):
+        assert word not in code, word

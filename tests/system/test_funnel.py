@@ -4,21 +4,17 @@ The demo's shop is built from a handful of products and driven as a browser
 would: along the links and the form of its pages, with no path made up here.
 """
 
-import csv
 import html.parser
 import http.client
 import os
 import re
-import sys
-import tempfile
 import urllib.parse
 
 import pytest
 
-from conftest import Shop, poll
-from stack import PROJECT
+from conftest import poll
+from demo_shop import demo_shop
 
-DEMO = os.path.join(PROJECT, 'demo')
 STEPS = ['Product List Viewed', 'Product Viewed', 'Product Added',
          'Cart Viewed', 'Checkout Started', 'Order Completed']
 
@@ -84,51 +80,10 @@ class Shopper:
         return page
 
 
-def write(folder, name, header, rows):
-    with open(os.path.join(folder, name), 'w', newline='',
-              encoding='utf-8') as f:
-        csv.writer(f).writerows([header, *rows])
-
-
-def shop_data(folder):
-    products = [[f'{c[0].upper()}{n}', f'Blue {c} {n}', c, f'{n + 20}.50',
-                 'GBP', f'/p/{c[0].upper()}{n}.html']
-                for c in ('trousers', 'skirts', 'blouses', 'sale', 'gifts')
-                for n in range(4)]
-    products = [[p[0] if p[2] != 'sale' else 'X' + p[0], *p[1:]]
-                for p in products]
-    write(folder, 'products.csv', ['product_id', 'name', 'category', 'price',
-                                   'currency', 'url'], products)
-    write(folder, 'orders.csv', ['order_id', 'line', 'customer_id',
-                                 'ordered_at'],
-          [['1', '1', 'C1', '2024-01-01'], ['2', '1', 'C2', '2024-01-02']])
-
-
 @pytest.fixture(scope='module')
 def shop():
-    sys.path.insert(0, DEMO)
-    import shop as pages
-
-    with tempfile.TemporaryDirectory(prefix='crm-test-') as folder:
-        os.chmod(folder, 0o755)
-        stack = Shop(folder, http='', server='')
-        stack.template = os.path.join(DEMO, 'nginx.conf')
-        os.makedirs(stack.path('data'))
-        shop_data(stack.path('data'))
-        os.makedirs(stack.path('shop'))
-        pages.Shop(stack.path('data'), stack.path('shop')).build(
-            stack.path('shop'))
-        try:
-            stack.start_postgres()
-            stack.migrate()
-            stack.sql("insert into crm.site (key, name, reviews_needed) "
-                      "values ('demo', 'Demo', 1)")
-            stack.start()
-            stack.mine('campaigns', 'apply', os.path.join(DEMO, 'campaigns'),
-                       '--site', 'demo', '--reviewer', 'tester')
-            yield stack
-        finally:
-            stack.stop()
+    with demo_shop() as stack:
+        yield stack
 
 
 def test_the_pages_say_nothing_of_us_but_the_markers_of_slots(shop):
@@ -167,9 +122,9 @@ def test_a_purchase_is_the_whole_funnel(shop):
     props = {name: p for name, p, _ in rows}
     assert props['Product List Viewed'] == {'category': 'trousers'}
     assert props['Product Viewed'] == {
-        'product_id': 'T0', 'category': 'trousers', 'price': '20.50'}
+        'product_id': 'TR0', 'category': 'trousers', 'price': '20.50'}
     assert props['Product Added'] == {
-        'product_id': 'T0', 'price': '20.50', 'quantity': '1'}
+        'product_id': 'TR0', 'price': '20.50', 'quantity': '1'}
     assert props['Order Completed']['total'] == '20.5'
     assert shop.sql('select sessions, product_list_viewed, product_viewed, '
                     'product_added, cart_viewed, checkout_started, '
