@@ -10,9 +10,8 @@ One line of visits.jsonl is one visit:
 
 What no data set tells is assumed here, in one place: a visit opens with the
 home page, the list of its first product follows LIST_S and that product
-HOME_S later, and a visit that buys ends
-with log-in, one to three of the last products seen, checkout and order, at
-the pauses below.
+HOME_S later, and a visit that buys ends with log-in, one to three of the last
+products seen, checkout and order, at the pauses below.
 """
 
 import csv

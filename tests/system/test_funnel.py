@@ -7,13 +7,16 @@ would: along the links and the form of its pages, with no path made up here.
 import html.parser
 import http.client
 import os
+import random
 import re
+import subprocess
+import sys
 import urllib.parse
 
 import pytest
 
 from conftest import poll
-from demo_shop import demo_shop
+from demo_shop import DEMO, demo_shop
 
 STEPS = ['Product List Viewed', 'Product Viewed', 'Product Added',
          'Cart Viewed', 'Checkout Started', 'Order Completed']
@@ -143,3 +146,22 @@ def test_what_failed_is_no_step(shop):
     shop.settled()
     assert shop.sql('select name, type from crm.event order by seq') \
         == [(None, 'page'), (None, 'page')]
+
+
+def test_a_replay_of_visits_arrives_event_by_event(shop):
+    sys.path.insert(0, DEMO)
+    import visits
+
+    rng = random.Random(1)
+    planned = [visits.plan_visit(
+        rng, f'v{n}', n, 'Germany',
+        [('SK1', '21.50', 'skirts'), ('TR2', '22.50', 'trousers')], [0, 9],
+        'C1' if n % 2 else None) for n in range(12)]
+    visits.write_visits(shop.path('data'), planned)
+    done = subprocess.run(
+        [os.path.join(DEMO, 'replay.py'), shop.path('data'), '--speed', '500',
+         '--url', shop.url, '--pg', shop.pg()],
+        capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for step in STEPS:
+        assert re.search(rf'{step} +[1-9][0-9]* ', done.stdout), done.stdout
