@@ -9,7 +9,7 @@ CRM_CFLAGS = -std=gnu11 -O2 -g -W -Wall -Wextra -Werror -Wvla \
              -fstack-protector-strong -D_FORTIFY_SOURCE=2 -D_GNU_SOURCE
 SANITIZE   = -fsanitize=address,undefined -fno-sanitize-recover=undefined \
              -fno-omit-frame-pointer
-CRM_LIBS   = -lpq -lhiredis -ljansson -lcrypto -lz -lm
+CRM_LIBS   = -lpq -lhiredis -ljansson -lcrypto -lpcre2-8 -lz -lm
 PG_INC     = -I/usr/include/postgresql
 
 CORES    = $(wildcard tracker/*.c personalize/*.c)
@@ -69,7 +69,7 @@ fuzz: deps deps-test
 proof: deps deps-test module mine test-build
 	$(PYTHON) -m pytest -q -p no:cacheprovider -m proof tests/system
 
-bench: deps deps-bench module mine $(BUILD)/micro
+bench: deps deps-bench module mine $(BUILD)/micro $(BUILD)/bots
 	bench/run
 
 deps-bench:
@@ -78,6 +78,10 @@ deps-bench:
 $(BUILD)/micro: bench/micro.c $(CORES) $(HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(CRM_CFLAGS) -I. -o $@ bench/micro.c $(CORES) $(CRM_LIBS)
+
+$(BUILD)/bots: bench/bots.c $(CORES) $(HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(CRM_CFLAGS) -I. -o $@ bench/bots.c $(CORES) $(CRM_LIBS)
 
 install: module mine
 	install -d $(DESTDIR)/usr/lib/nginx/modules $(DESTDIR)/usr/bin \
@@ -90,6 +94,8 @@ install: module mine
 	install -m 644 tracker/client/crm.js $(DESTDIR)/usr/share/ngx_crm/
 	install -m 644 schema/migrations/*.sql \
 	    $(DESTDIR)/usr/share/ngx_crm/migrations
+	install -m 644 tracker/bots.list $(DESTDIR)/usr/share/ngx_crm/bots.list
+	install -m 755 tracker/bots-import $(DESTDIR)/usr/share/ngx_crm/bots-import
 
 clean:
 	rm -rf $(BUILD)

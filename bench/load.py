@@ -32,6 +32,7 @@ VISITORS = 256
 VARIANTS = {
     'bare nginx': ('', '', 'plain'),
     'capture on': ('crm', 'crm on;', 'plain'),
+    'capture, every enrichment': ('enrich', 'crm on;', 'plain'),
     'JSON access log, buffered': ('log', 'access_log {dir}/access.log shop '
                                   'buffer=64k flush=1s;', 'plain'),
     'three slots': ('crm', 'crm on; crm_slot markers;', 'marked'),
@@ -137,6 +138,17 @@ CRM = '''
     crm_cookie_keys {keys};
     crm_campaigns {campaigns};
 '''
+NO_BOTS = '''
+    crm_bots off;
+'''
+
+
+# Behaviour is off in all: a load test reads faster than people.  With a list,
+# ranges and whatever MaxMind DB files CRM_GEOIP names (colon between two).
+ENRICH = '''
+    crm_bots {root}/tracker/bots.list behaviour=off;
+'''
+GEO = [p for p in os.environ.get('CRM_GEOIP', '').split(':') if p]
 
 
 class Variant:
@@ -145,7 +157,7 @@ class Variant:
     def __init__(self, name, top, redis):
         kind, server, self.pages = VARIANTS[name]
         self.name = name
-        self.crm = kind == 'crm'
+        self.crm = kind in ('crm', 'enrich')
         self.dir = os.path.join(top, name.replace(',', '').replace(' ', '-'))
         os.makedirs(self.dir)
         self.port = free_port()
@@ -154,6 +166,11 @@ class Variant:
             for text in (place, marker))
         http = CRM.format(dir=self.dir, redis=redis, keys=f'{top}/keys',
                           campaigns=f'{top}/campaigns.json') if self.crm else ''
+        if kind == 'crm':
+            http += NO_BOTS
+        if kind == 'enrich':
+            http += ENRICH.format(root=ROOT)
+            http += ''.join(f'crm_geoip {path};\n' for path in GEO)
         conf = CONF.format(
             module=MODULE, dir=self.dir, port=self.port, http=http,
             pages=os.path.join(top, self.pages),

@@ -252,6 +252,111 @@ bench_capture(void)
 }
 
 
+typedef struct {
+    tracker_str_t    ua;
+    tracker_str_t    query;
+    tracker_str_t    referrer;
+    tracker_str_t    host;
+    tracker_bots_t  *bots;
+    tracker_agent_t  agent;
+    tracker_enrich_t enrich;
+    uint64_t         out;
+} enrich_t;
+
+
+static void
+call_agent(void *ctx)
+{
+    enrich_t *e = ctx;
+
+    tracker_agent_read(&e->agent, e->ua, NULL);
+}
+
+
+static void
+call_traffic(void *ctx)
+{
+    enrich_t         *e = ctx;
+    tracker_traffic_t traffic;
+
+    tracker_traffic_read(&traffic, e->query, e->referrer, e->host);
+    e->out += traffic.kept.class;
+}
+
+
+static void
+call_campaign(void *ctx)
+{
+    enrich_t *e = ctx;
+
+    e->out += tracker_campaign_hash(e->query);
+}
+
+
+static void
+call_bots(void *ctx)
+{
+    enrich_t     *e = ctx;
+    tracker_bot_t bot;
+
+    e->out += tracker_bots_find(e->bots, e->ua, &bot);
+}
+
+
+static void
+call_enrich(void *ctx)
+{
+    enrich_t       *e = ctx;
+    tracker_place_t place;
+
+    memset(&place, 0, sizeof(place));
+    place.country = (tracker_str_t) STR("GB");
+    place.city = (tracker_str_t) STR("London");
+    place.as_name = (tracker_str_t) STR("Example Networks");
+    place.asn = 64500;
+    tracker_enrich_write(&e->enrich, &place, &e->agent, NULL);
+}
+
+
+static void
+bench_enrich(void)
+{
+    static const char ua[] =
+        "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, "
+        "like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36";
+    static enrich_t e;
+    static char     list[TRACKER_BOTS_BYTES_MAX];
+    FILE           *file;
+    size_t          n;
+    unsigned        line;
+
+    file = fopen("tracker/bots.list", "r");
+    if (file == NULL) {
+        abort();
+    }
+
+    n = fread(list, 1, sizeof(list), file);
+    (void) fclose(file);
+
+    if (tracker_bots_compile(&e.bots, list, n, &line) != TRACKER_OK) {
+        abort();
+    }
+
+    e.ua = (tracker_str_t){ua, sizeof(ua) - 1};
+    e.query = (tracker_str_t) STR("utm_source=news&utm_medium=email&"
+                                  "utm_campaign=spring%20sale&page=2");
+    e.referrer = (tracker_str_t) STR("https://www.google.co.uk/");
+    e.host = (tracker_str_t) STR("shop.example");
+
+    measure("user agent to device, browser, system", call_agent, &e);
+    measure("user agent against the list of robots", call_bots, &e);
+    measure("query and referrer to source", call_traffic, &e);
+    measure("campaign of a query", call_campaign, &e);
+    measure("place, device as members of an event", call_enrich, &e);
+    tracker_bots_free(e.bots);
+}
+
+
 static void
 get_attribute(void *ctx, unsigned n, personalize_value_t *value)
 {
@@ -371,6 +476,7 @@ main(void)
     bench_decide(1000, "decision, last of 1,000 campaigns fits");
     bench_scan();
     bench_capture();
+    bench_enrich();
 
     return 0;
 }

@@ -1,6 +1,9 @@
 /*
  * absorb.c - what a batch of events tells about visitors, logins and orders.
  *
+ * Robots tell nothing: their events are kept and labelled, but they become no
+ * visitors, customers or orders.
+ *
  * etl.absorb wants one entry per key, so the rows are folded here: visitors by
  * (site, visitor), identities by (site, visitor, customer), orders by (site,
  * order).  Three hash tables with open addressing, sized once for a full
@@ -252,6 +255,10 @@ mining_absorb_add(mining_absorb_t *absorb, const mining_row_t *row)
 {
     absorb_fact_t         fact;
     tracker_json_member_t uid, props, order;
+
+    if (row->is_bot) {
+        return;
+    }
 
     if (row->has_vid) {
         absorb_visitor(absorb, row);

@@ -109,6 +109,15 @@ batch_reject(mining_batch_t *batch, const char *producer, int64_t seq,
 }
 
 
+/* Most contexts do not have the word, and need not be parsed. */
+static unsigned
+batch_is_bot(tracker_str_t ctx)
+{
+    return ctx.data != NULL && memmem(ctx.data, ctx.len, "\"bot\"", 5) != NULL
+           && mining_event_member(ctx, "bot").value.data != NULL;
+}
+
+
 mining_result_e
 mining_batch_take(mining_batch_t *batch, const mining_item_t *item,
     const char *producer, int32_t *day)
@@ -180,6 +189,7 @@ mining_batch_take(mining_batch_t *batch, const mining_item_t *item,
         event->columns[MINING_EVENT_NAME].len == 15
         && memcmp(event->columns[MINING_EVENT_NAME].data, "Order Completed", 15)
                == 0;
+    row->is_bot = batch_is_bot(event->columns[MINING_EVENT_CTX]);
     row->refused = 0;
     if (row->has_vid) {
         memcpy(row->vid, event->vid, sizeof(row->vid));

@@ -402,6 +402,7 @@ typedef struct {
     unsigned      has_vid : 1;
     unsigned      has_uid : 1; /* and it is to be believed */
     unsigned      is_order : 1;
+    unsigned      is_bot : 1; /* ctx.bot: labelled as a robot's */
     unsigned      refused : 1;
     unsigned      held : 1;      /* has a message id, which may be known */
     unsigned      duplicate : 1; /* it is */

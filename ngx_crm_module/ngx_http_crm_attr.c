@@ -82,6 +82,39 @@ ngx_http_crm_attr_visitor_id(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 }
 
 
+/* visitor.country, .region, .city, .device, .browser, .os */
+static void
+ngx_http_crm_attr_enrich(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    char              name[16];
+    size_t            len;
+    tracker_str_t     text;
+    tracker_enrich_t *enrich;
+
+    len = path.len - (sizeof("visitor.") - 1);
+    ngx_memcpy(name, path.data + sizeof("visitor.") - 1, len);
+    name[len] = '\0';
+
+    enrich = ngx_http_crm_enrich_get(r, ctx);
+
+    if (enrich != NULL) {
+        text = tracker_enrich_find(enrich, name);
+        ngx_http_crm_attr_text(value, text.data, text.len);
+    }
+}
+
+
+static void
+ngx_http_crm_attr_bot(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    (void) path;
+    value->type = PERSONALIZE_BOOL;
+    value->number = ngx_http_crm_is_bot(r, ctx) ? 1 : 0;
+}
+
+
 /* The first tag of Accept-Language, without its weight. */
 static void
 ngx_http_crm_attr_language(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
@@ -234,6 +267,50 @@ ngx_http_crm_attr_referrer(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     }
 
     ngx_http_crm_attr_text(value, p, n);
+}
+
+
+/* session.source, .medium, .campaign, .traffic: kept, or of this request. */
+static void
+ngx_http_crm_attr_traffic(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    const char              *text;
+    const tracker_live_t    *live;
+    const tracker_source_t  *source;
+    const tracker_traffic_t *traffic;
+
+    live = ngx_http_crm_attr_live(ctx);
+
+    if (live != NULL && live->source.class != TRACKER_TRAFFIC_UNKNOWN) {
+        source = &live->source;
+
+    } else {
+        traffic = ngx_http_crm_traffic_get(r, ctx);
+        if (traffic == NULL) {
+            return;
+        }
+        source = &traffic->kept;
+    }
+
+    switch (path.data[sizeof("session.") - 1]) {
+
+    case 's':
+        ngx_http_crm_attr_text(value, source->source, source->source_len);
+        break;
+
+    case 'm':
+        ngx_http_crm_attr_text(value, source->medium, source->medium_len);
+        break;
+
+    case 'c':
+        ngx_http_crm_attr_text(value, source->campaign, source->campaign_len);
+        break;
+
+    default:
+        text = tracker_traffic_text(source->class);
+        ngx_http_crm_attr_text(value, text, ngx_strlen(text));
+    }
 }
 
 
@@ -414,6 +491,17 @@ static const struct {
     {ngx_string("visitor.new"), ngx_http_crm_attr_visitor_new},
     {ngx_string("visitor.id"), ngx_http_crm_attr_visitor_id},
     {ngx_string("visitor.language"), ngx_http_crm_attr_language},
+    {ngx_string("visitor.country"), ngx_http_crm_attr_enrich},
+    {ngx_string("visitor.region"), ngx_http_crm_attr_enrich},
+    {ngx_string("visitor.city"), ngx_http_crm_attr_enrich},
+    {ngx_string("visitor.device"), ngx_http_crm_attr_enrich},
+    {ngx_string("visitor.browser"), ngx_http_crm_attr_enrich},
+    {ngx_string("visitor.os"), ngx_http_crm_attr_enrich},
+    {ngx_string("visitor.bot"), ngx_http_crm_attr_bot},
+    {ngx_string("session.source"), ngx_http_crm_attr_traffic},
+    {ngx_string("session.medium"), ngx_http_crm_attr_traffic},
+    {ngx_string("session.campaign"), ngx_http_crm_attr_traffic},
+    {ngx_string("session.traffic"), ngx_http_crm_attr_traffic},
     {ngx_string("session.pages"), ngx_http_crm_attr_pages},
     {ngx_string("session.seconds"), ngx_http_crm_attr_seconds},
     {ngx_string("session.number"), ngx_http_crm_attr_session_number},

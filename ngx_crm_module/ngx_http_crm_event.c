@@ -338,8 +338,13 @@ ngx_http_crm_event_session(ngx_http_crm_main_conf_t *cmcf,
         return;
     }
 
+    /* a robot that never brings its cookie back would fill the zone */
+    if (ctx->visitor_new && ctx->enrich->bot) {
+        return;
+    }
+
     len = ngx_http_crm_zone_add(cmcf, ctx->site, ctx->visitor.id, event,
-        ctx->visitor.session_started_s, uid);
+        ctx->visitor.session_started_s, uid, ctx->enrich);
 
     if (event->uid.len == 0 && len > 0) {
         event->uid.data = uid;
@@ -362,7 +367,9 @@ ngx_http_crm_event_put(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     event->uid = ngx_http_crm_str(&ctx->uid);
 
     ngx_http_crm_event_session(cmcf, ctx, event, uid);
+    ngx_http_crm_enrich_event(r, ctx, cmcf, event);
     ngx_http_crm_event_append(cmcf, event);
+    event->traffic = NULL; /* of the first event only */
 
     /* both pointed into this frame */
     event->id = NULL;
@@ -380,6 +387,7 @@ ngx_http_crm_event_all(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     ngx_uint_t                 i, n, put;
     tracker_prop_t             props[TRACKER_EVENT_PROPS_MAX];
     tracker_event_t            event;
+    tracker_enrich_t           enrich;
     ngx_http_crm_event_conf_t *conf;
 
     ngx_memzero(&event, sizeof(tracker_event_t));
@@ -396,6 +404,8 @@ ngx_http_crm_event_all(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 
     event.shown = ctx->shown;
     event.nshown = ctx->nshown;
+    event.traffic = ngx_http_crm_traffic_get(r, ctx);
+    ngx_http_crm_enrich_begin(r, ctx, cmcf, page, &enrich);
 
     if (page) {
         ngx_http_crm_literal(&event.type, "page");
@@ -433,16 +443,19 @@ ngx_http_crm_event_all(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 
     put += ngx_http_crm_upstream_put(r, ctx, cmcf, &event);
 
-    if (!put) {
-        return;
+    if (put) {
+        ngx_http_crm_export_wake(cmcf);
     }
 
-    ngx_http_crm_export_wake(cmcf);
-
-    /* a visitor who never brought a cookie back is not worth a key in Redis */
-    if (event.vid != NULL && !ctx->visitor_new && cmcf->zone != NULL) {
+    /* robots, and visitors who never brought a cookie back, are not worth a
+     * key in Redis */
+    if (put && event.vid != NULL && !ctx->visitor_new && !ctx->enrich->bot
+        && cmcf->zone != NULL)
+    {
         ngx_http_crm_export_session(cmcf, ctx->site, ctx->visitor.id);
     }
+
+    ngx_http_crm_enrich_end(ctx, &enrich);
 }
 
 
@@ -466,6 +479,12 @@ ngx_http_crm_log_handler(ngx_http_request_t *r)
 
     page = clcf->capture != NGX_HTTP_CRM_CAPTURE_OFF && ngx_http_crm_is_page(r);
 
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
+
+    if (!page) {
+        ngx_http_crm_behave_asset(r, cmcf);
+    }
+
     ctx = ngx_http_get_module_ctx(r, ngx_http_crm_module);
 
     /* a log-in, or a word of the shop, with a redirect counts as well */
@@ -481,7 +500,6 @@ ngx_http_crm_log_handler(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
     start = ctx->sampled ? ngx_http_crm_ticks() : 0;
 
     ngx_http_crm_event_all(r, ctx, cmcf, clcf, page);

@@ -161,7 +161,7 @@ ngx_http_crm_hit_session(ngx_http_crm_hits_t *hits, tracker_event_t *event,
     }
 
     len = ngx_http_crm_zone_add(hits->cmcf, hits->site, event->vid, event,
-        hits->ctx->visitor.session_started_s, known);
+        hits->ctx->visitor.session_started_s, known, NULL);
     event->uid = uid;
 
     if (event->uid.len == 0 && len > 0) {
@@ -238,6 +238,11 @@ ngx_http_crm_hit_frame(ngx_http_crm_hits_t *hits, tracker_hit_t *hit)
 
     ngx_http_crm_hit_context(hits, event);
     ngx_http_crm_hit_visitor(hits, hit);
+
+    /* a server speaks for others: neither place nor device are theirs */
+    if (hits->browser) {
+        event->enrich = ngx_http_crm_enrich_get(hits->request, hits->ctx);
+    }
 }
 
 

@@ -140,6 +140,27 @@ static ngx_command_t ngx_http_crm_commands[] = {
       0,
       NULL },
 
+    { ngx_string("crm_geoip"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_crm_geoip_conf,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("crm_bots"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_crm_bots_conf,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("crm_bots_verified"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_crm_verified_conf,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("crm_slot"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_crm_slot_conf,
@@ -275,6 +296,15 @@ static ngx_http_variable_t ngx_http_crm_variables[] = {
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("crm_segment"), NULL, ngx_http_crm_offer_segment, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("crm_country"), NULL, ngx_http_crm_enrich_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("crm_device"), NULL, ngx_http_crm_enrich_variable, 1,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("crm_bot"), NULL, ngx_http_crm_enrich_variable, 2,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
@@ -543,6 +573,12 @@ ngx_http_crm_postconfiguration(ngx_conf_t *cf)
     cmcf->counters_zone->init = ngx_http_crm_counters_init;
     cmcf->counters_zone->data = cmcf;
 
+    if (ngx_http_crm_bots_default(cf, cmcf) != NGX_OK
+        || ngx_http_crm_behave_conf(cf, cmcf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     if (ngx_http_crm_handler_add(
             cf, NGX_HTTP_LOG_PHASE, ngx_http_crm_log_handler)
         != NGX_OK)
@@ -713,6 +749,7 @@ ngx_http_crm_init_process(ngx_cycle_t *cycle)
     (void) ngx_http_crm_export_init(cmcf, cycle);
     (void) ngx_http_crm_pg_init(cmcf, cycle);
     (void) ngx_http_crm_set_init(cmcf, cycle);
+    (void) ngx_http_crm_watch_init(cmcf, cycle);
 
     return NGX_OK;
 }
@@ -733,6 +770,7 @@ ngx_http_crm_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_http_crm_watch_exit(cmcf);
     ngx_http_crm_pg_exit(cmcf);
     ngx_http_crm_set_exit(cmcf);
     ngx_http_crm_redis_exit(cmcf);

@@ -29,6 +29,10 @@ typedef struct ngx_http_crm_site_s      ngx_http_crm_site_t;
 typedef struct ngx_http_crm_lookup_s    ngx_http_crm_lookup_t;
 typedef struct ngx_http_crm_campaigns_s ngx_http_crm_campaigns_t;
 typedef struct ngx_http_crm_extracts_s  ngx_http_crm_extracts_t;
+typedef struct ngx_http_crm_geo_s       ngx_http_crm_geo_t;
+typedef struct ngx_http_crm_clients_s   ngx_http_crm_clients_t;
+typedef struct ngx_http_crm_watch_s     ngx_http_crm_watch_t;
+typedef struct ngx_http_crm_watcher_s   ngx_http_crm_watcher_t;
 
 
 /* Counters of all workers, in shared memory; one name and help text each in
@@ -71,12 +75,26 @@ typedef enum {
     NGX_HTTP_CRM_COLLECT_FULL,        /* asked to come again: 503 */
     NGX_HTTP_CRM_UPSTREAM_BAD,    /* X-CRM-Event headers that were refused */
     NGX_HTTP_CRM_EXTRACT_SKIPPED, /* forms and replies not looked at */
+    NGX_HTTP_CRM_BOT_EVENTS,      /* events labelled as those of a bot */
+    NGX_HTTP_CRM_GEOIP_ERRORS,    /* look-ups that met a damaged file */
+    NGX_HTTP_CRM_FILES_LOADED,    /* new versions of files taken */
+    NGX_HTTP_CRM_FILES_REFUSED,   /* new versions with a fault */
     NGX_HTTP_CRM_NCOUNTERS
 } ngx_http_crm_counter_e;
 
 typedef struct {
     ngx_atomic_t value[NGX_HTTP_CRM_NCOUNTERS];
 } ngx_http_crm_counters_t;
+
+
+/* What is known of robots; of the main configuration. */
+typedef struct {
+    tracker_bots_t         *list;     /* crm_bots; NULL: none */
+    tracker_ranges_t       *ranges;   /* crm_bots_verified; NULL: none */
+    ngx_http_crm_clients_t *clients;  /* in shared memory; NULL: not counted */
+    unsigned                told : 1; /* there is a crm_bots */
+    unsigned                behaviour : 1;
+} ngx_http_crm_robots_t;
 
 
 /* http{} level: what is configured once, and what a worker owns at run time. */
@@ -98,6 +116,9 @@ typedef struct {
     ngx_array_t sites;           /* of ngx_http_crm_site_t, one per crm_site */
     ngx_uint_t  used;            /* crm on somewhere */
     ngx_uint_t  extracts;        /* crm_extract json somewhere */
+    ngx_http_crm_geo_t    *geo;  /* crm_geoip, in their order */
+    ngx_http_crm_robots_t *robots;  /* crm_bots; NULL: nobody is one */
+    ngx_http_crm_watch_t  *watches; /* files that may get a new version */
 
     /* the worker's own, set in init_process, released in exit_process */
     tracker_keys_t           keys;     /* read by the master, kept over fork */
@@ -105,6 +126,7 @@ typedef struct {
     ngx_http_crm_export_t   *drain;
     ngx_http_crm_redis_t    *redis; /* one connection, pipelined */
     ngx_http_crm_pg_t       *pg;
+    ngx_http_crm_watcher_t  *watcher;  /* NULL: there is no such file */
     ngx_http_crm_counters_t *counters; /* in counters_zone; never NULL then */
     char                    *hit_room; /* TRACKER_HIT_ROOM bytes, once used */
 #if (NGX_THREADS)
@@ -193,6 +215,9 @@ typedef struct {
     void                     *collect;   /* of ngx_http_crm_collect.c */
     void                     *said;      /* of ngx_http_crm_upstream.c */
     void                     *extract;   /* of ngx_http_crm_extract.c */
+
+    tracker_enrich_t  *enrich;  /* place, device, bot; NULL: not asked for */
+    tracker_traffic_t *traffic; /* of a session's first request, once asked */
 
     tracker_shown_t *shown; /* really sent; room for all once there is one */
     unsigned         nshown;
@@ -490,11 +515,17 @@ ngx_http_crm_zone_e ngx_http_crm_zone_get(ngx_http_crm_main_conf_t *cmcf,
     tracker_live_t *live, ngx_pool_t *pool, ngx_str_t *profile);
 /* Applies one event to the session kept (making the cell if need be), sets
  * event->seq, and returns the bytes of the customer id put into uid; 0: nobody
- * is known. */
+ * is known.  *enrich, if not NULL, is kept when it is known, else taken from
+ * what is kept for its key. */
 size_t ngx_http_crm_zone_add(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
     tracker_event_t *event, uint32_t session_started_s,
-    char uid[TRACKER_LIVE_UID_SIZE]);
+    char uid[TRACKER_LIVE_UID_SIZE], tracker_enrich_t *enrich);
+/* The same with *enrich alone, if the visitor has a cell; NGX_DECLINED: it is
+ * not known after that either. */
+ngx_int_t ngx_http_crm_zone_enrich(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
+    tracker_enrich_t *enrich);
 /* Merges what Redis had (live) and PostgreSQL had (profile); NULL: none. */
 void ngx_http_crm_zone_put(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
@@ -546,6 +577,97 @@ ngx_int_t ngx_http_crm_offer_segment(
 
 /* Where the attribute of that path comes from; never NULL. */
 ngx_http_crm_attr_pt ngx_http_crm_attr_find(personalize_str_t path);
+
+/* ---- ngx_http_crm_watch.c: files that may get a new version ------------- */
+
+#define NGX_HTTP_CRM_FAULT_BYTES 256
+
+typedef struct {
+    ino_t  ino;
+    off_t  size;
+    time_t mtime;
+    long   mtime_ns;
+} ngx_http_crm_file_mark_t;
+
+/* Loads and checks the file and puts it in the place of the one before.
+ * NGX_ERROR: that one stays, and `fault` says what is wrong. */
+typedef ngx_int_t (*ngx_http_crm_load_pt)(
+    ngx_http_crm_watch_t *watch, void *data, u_char *fault);
+
+struct ngx_http_crm_watch_s {
+    ngx_str_t                path; /* a full one, ends in NUL */
+    ngx_http_crm_load_pt     load;
+    void                    *data;
+    ngx_http_crm_file_mark_t loaded; /* the version that was tried last */
+    ngx_http_crm_file_mark_t seen;   /* at the last look */
+    ngx_http_crm_watch_t    *next;
+    unsigned                 missing : 1; /* and the log says so */
+};
+
+/* Loads the file now, and again whenever it changes.  NULL: said in the log. */
+ngx_http_crm_watch_t *ngx_http_crm_watch_add(ngx_conf_t *cf, ngx_str_t *path,
+    ngx_http_crm_load_pt load, void *data, const char *directive);
+ngx_int_t             ngx_http_crm_watch_init(
+                ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle);
+void ngx_http_crm_watch_exit(ngx_http_crm_main_conf_t *cmcf);
+/* The whole file, to be freed with ngx_free; NULL: `fault` says why. */
+u_char *ngx_http_crm_watch_read(
+    ngx_http_crm_watch_t *watch, size_t max, size_t *len, u_char *fault);
+
+/* ---- ngx_http_crm_geo.c: where an address is ---------------------------- */
+
+char *ngx_http_crm_geoip_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+/* Texts stay valid until the next turn of the event loop. */
+void ngx_http_crm_geo_find(ngx_http_crm_main_conf_t *cmcf, struct sockaddr *sa,
+    tracker_place_t *place);
+
+/* ---- ngx_http_crm_bots.c: robots by list and address -------------------- */
+
+char *ngx_http_crm_bots_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_verified_conf(
+    ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t ngx_http_crm_bots_default(
+    ngx_conf_t *cf, ngx_http_crm_main_conf_t *cmcf);
+/* NGX_OK: the user agent is that of a robot. */
+ngx_int_t ngx_http_crm_bots_find(ngx_http_crm_main_conf_t *cmcf,
+    struct sockaddr *sa, tracker_str_t agent, tracker_bot_t *bot);
+
+/* ---- ngx_http_crm_behave.c: robots by what they do ---------------------- */
+
+ngx_int_t ngx_http_crm_behave_conf(
+    ngx_conf_t *cf, ngx_http_crm_main_conf_t *cmcf);
+/* Counts a finished page or asset.  The reason to take the visitor for a
+ * robot, a static text, or NULL. */
+const char *ngx_http_crm_behave_page(ngx_http_request_t *r,
+    ngx_http_crm_ctx_t *ctx, ngx_http_crm_main_conf_t *cmcf);
+void        ngx_http_crm_behave_asset(
+           ngx_http_request_t *r, ngx_http_crm_main_conf_t *cmcf);
+/* The same without counting, of somebody who brought no cookie. */
+const char *ngx_http_crm_behave_known(ngx_http_request_t *r,
+    ngx_http_crm_ctx_t *ctx, ngx_http_crm_main_conf_t *cmcf);
+
+/* ---- ngx_http_crm_enrich.c: what does not change within a session ------- */
+
+/* A hash of address and user agent, never 0. */
+uint32_t ngx_http_crm_enrich_client(ngx_http_request_t *r);
+/* What is known of this visitor's place, device and nature; NULL: memory. */
+tracker_enrich_t *ngx_http_crm_enrich_get(
+    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+ngx_uint_t ngx_http_crm_is_bot(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+/* Log phase: before the first event of a request, for each one, and after the
+ * last.  `frame` is room of the caller that lives until the end. */
+void ngx_http_crm_enrich_begin(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    ngx_http_crm_main_conf_t *cmcf, ngx_uint_t page, tracker_enrich_t *frame);
+void ngx_http_crm_enrich_end(ngx_http_crm_ctx_t *ctx, tracker_enrich_t *frame);
+void ngx_http_crm_enrich_event(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    ngx_http_crm_main_conf_t *cmcf, tracker_event_t *event);
+/* Where the session came from, if this is its first request; else NULL. */
+const tracker_traffic_t *ngx_http_crm_traffic_get(
+    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+/* The query as the client sent it, without "?". */
+void      ngx_http_crm_enrich_query(ngx_http_request_t *r, ngx_str_t *query);
+ngx_int_t ngx_http_crm_enrich_variable(
+    ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
 
 /* ---- ngx_http_crm_decide.c: decisions as JSON --------------------------- */
 

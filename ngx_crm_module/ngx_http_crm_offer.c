@@ -486,7 +486,8 @@ ngx_http_crm_offer_handler(ngx_http_request_t *r)
 
     ctx = ngx_http_crm_get_ctx(r);
 
-    if (ctx == NULL || ctx->state_loaded || !ngx_http_crm_offer_wanted(r, ctx))
+    if (ctx == NULL || ctx->state_loaded || !ngx_http_crm_offer_wanted(r, ctx)
+        || ngx_http_crm_is_bot(r, ctx))
     {
         return NGX_DECLINED;
     }
@@ -593,7 +594,10 @@ ngx_http_crm_offer_slot(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 
     set = ngx_http_crm_set_hold(r, ctx);
 
-    if (set == NULL || !personalize_slot_known(set, slot)) {
+    /* robots see what everybody sees, and are in no experiment */
+    if (set == NULL || !personalize_slot_known(set, slot)
+        || ngx_http_crm_is_bot(r, ctx))
+    {
         return NGX_DECLINED;
     }
 
@@ -653,7 +657,7 @@ ngx_http_crm_offer_segment(
     ctx = ngx_http_crm_get_ctx(r);
     ngx_memzero(&value, sizeof(personalize_value_t));
 
-    if (ctx != NULL) {
+    if (ctx != NULL && !ngx_http_crm_is_bot(r, ctx)) {
         ngx_http_crm_offer_load_now(r->main, ctx);
 
         if (ctx->profile_len > 0) {

@@ -67,6 +67,10 @@ static const char *const ngx_http_crm_counter_names[NGX_HTTP_CRM_NCOUNTERS] = {
     "collect_full",
     "upstream_bad",
     "extract_skipped",
+    "bot_events",
+    "geoip_errors",
+    "files_loaded",
+    "files_refused",
 };
 
 

@@ -154,16 +154,23 @@ ngx_http_crm_visitor_read(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     ngx_http_crm_main_conf_t *cmcf, ngx_http_crm_loc_conf_t *clcf)
 {
     uint8_t           random[10];
+    uint16_t          campaign;
+    ngx_str_t         query;
     ngx_time_t       *tp;
+    tracker_str_t     text;
     tracker_session_e session;
 
     tp = ngx_timeofday();
+    ngx_http_crm_enrich_query(r, &query);
+    text.data = (char *) query.data;
+    text.len = query.len;
+    campaign = tracker_campaign_hash(text);
 
     if (ngx_http_crm_cookie_read(r, cmcf, &clcf->cookie_name, &ctx->visitor)
         == NGX_OK)
     {
         session = tracker_session_touch(&ctx->visitor, (uint32_t) tp->sec,
-            (uint32_t) clcf->session_timeout);
+            (uint32_t) clcf->session_timeout, campaign);
 
         ctx->visitor.flags |= TRACKER_VISITOR_RETURNED;
         ctx->session_new = (session == TRACKER_SESSION_NEW);
@@ -175,6 +182,7 @@ ngx_http_crm_visitor_read(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
         tracker_visitor_new(
             &ctx->visitor, (uint64_t) tp->sec * 1000 + tp->msec, random);
 
+        ctx->visitor.campaign = campaign;
         ctx->visitor_new = 1;
         ctx->session_new = 1;
         ctx->cookie_due = 1;

@@ -1,11 +1,12 @@
 /*
  * ngx_http_crm_zone.c - keeps visitor state in shared memory for all workers.
  *
- * One cell of 2 KB per visitor: the running session (tracker_live_t) and, in
- * the rest of the cell, the packed profile.  nginx's slab fragments under mixed
- * sizes (after freeing half of a full zone at random, not one larger object
- * fits), so the cells are one allocation, made once, and recycled by age: a
- * full zone gives the cell of the visitor not seen for longest to the new one.
+ * One cell of 2.5 KB per visitor: the running session (tracker_live_t), what
+ * does not change within it (tracker_enrich_t) and, in the rest of the cell,
+ * the packed profile.  nginx's slab fragments under mixed sizes (after freeing
+ * half of a full zone at random, not one larger object fits), so the cells are
+ * one allocation, made once, and recycled by age: a full zone gives the cell of
+ * the visitor not seen for longest to the new one.
  *
  *     zone := head, buckets (index of first cell, 0: none), cells
  *
@@ -23,9 +24,9 @@
 #include "ngx_http_crm_module.h"
 
 
-#define NGX_HTTP_CRM_CELL_BYTES  2048
+#define NGX_HTTP_CRM_CELL_BYTES  2560
 #define NGX_HTTP_CRM_ZONE_MIN    (256 * 1024) /* bytes, about 100 visitors */
-#define NGX_HTTP_CRM_ZONE_LAYOUT 2            /* raise with any change */
+#define NGX_HTTP_CRM_ZONE_LAYOUT 3            /* raise with any change */
 #define NGX_HTTP_CRM_ZONE_SITES  256          /* slots of a hash by site */
 #define NGX_HTTP_CRM_FRESH_MS    60000
 #define NGX_HTTP_CRM_REFRESH_MS  1000 /* between two told STALE */
@@ -34,19 +35,20 @@
 
 
 typedef struct {
-    uint8_t        vid[TRACKER_UUID_SIZE];
-    uint32_t       site;  /* hash of its name: indexes change with a reload */
-    uint32_t       chain; /* next cell of the bucket */
-    uint32_t       newer; /* towards the head of the list by age */
-    uint32_t       older;
-    uint64_t       fetched_ms;  /* when the profile was answered; 0: stale */
-    uint64_t       asked_ms;    /* when somebody was last told STALE */
-    uint64_t       identify_ms; /* when the customer became another */
-    uint64_t       aged_ms;     /* when it was last made the newest */
-    uint16_t       profile_len; /* bytes; 0: nobody is known, or too large */
-    uint8_t        answered;    /* the profile was answered at least once */
-    uint8_t        lively;      /* live holds a session */
-    tracker_live_t live;
+    uint8_t          vid[TRACKER_UUID_SIZE];
+    uint32_t         site;  /* hash of its name: indexes change with a reload */
+    uint32_t         chain; /* next cell of the bucket */
+    uint32_t         newer; /* towards the head of the list by age */
+    uint32_t         older;
+    uint64_t         fetched_ms;  /* when the profile was answered; 0: stale */
+    uint64_t         asked_ms;    /* when somebody was last told STALE */
+    uint64_t         identify_ms; /* when the customer became another */
+    uint64_t         aged_ms;     /* when it was last made the newest */
+    uint16_t         profile_len; /* bytes; 0: nobody is known, or too large */
+    uint8_t          answered;    /* the profile was answered at least once */
+    uint8_t          lively;      /* live holds a session */
+    tracker_live_t   live;
+    tracker_enrich_t enrich; /* of the session of enrich.key */
 } ngx_http_crm_cell_t;
 
 #define NGX_HTTP_CRM_PROFILE_MAX                                               \
@@ -566,10 +568,39 @@ ngx_http_crm_zone_live(ngx_http_crm_main_conf_t *cmcf,
 }
 
 
+static void
+ngx_http_crm_zone_enrich_copy(
+    tracker_enrich_t *to, const tracker_enrich_t *from)
+{
+    ngx_memcpy(to, from, offsetof(tracker_enrich_t, text) + from->len);
+}
+
+
+/* What is known is kept; what is not is taken from what is kept. */
+static void
+ngx_http_crm_zone_enrich_sync(
+    ngx_http_crm_cell_t *cell, tracker_enrich_t *enrich)
+{
+    unsigned same;
+
+    same = cell->enrich.known && cell->enrich.key == enrich->key;
+
+    if (!enrich->known) {
+        if (same) {
+            ngx_http_crm_zone_enrich_copy(enrich, &cell->enrich);
+        }
+
+    } else if (!same || cell->enrich.bot != enrich->bot) {
+        ngx_http_crm_zone_enrich_copy(&cell->enrich, enrich);
+    }
+}
+
+
 size_t
 ngx_http_crm_zone_add(ngx_http_crm_main_conf_t *cmcf, ngx_http_crm_site_t *site,
     const uint8_t vid[TRACKER_UUID_SIZE], tracker_event_t *event,
-    uint32_t session_started_s, char uid[TRACKER_LIVE_UID_SIZE])
+    uint32_t session_started_s, char uid[TRACKER_LIVE_UID_SIZE],
+    tracker_enrich_t *enrich)
 {
     size_t               len;
     ngx_http_crm_cell_t *cell;
@@ -588,6 +619,10 @@ ngx_http_crm_zone_add(ngx_http_crm_main_conf_t *cmcf, ngx_http_crm_site_t *site,
     tracker_live_add(&cell->live, event, session_started_s);
     cell->lively = 1;
 
+    if (enrich != NULL) {
+        ngx_http_crm_zone_enrich_sync(cell, enrich);
+    }
+
     len = cell->live.uid_len;
 
     if (len > 0) {
@@ -597,6 +632,33 @@ ngx_http_crm_zone_add(ngx_http_crm_main_conf_t *cmcf, ngx_http_crm_site_t *site,
     ngx_http_crm_zone_unlock(zone);
 
     return len;
+}
+
+
+ngx_int_t
+ngx_http_crm_zone_enrich(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
+    tracker_enrich_t *enrich)
+{
+    uint32_t             index;
+    ngx_http_crm_zone_t *zone;
+
+    if (cmcf->zone == NULL) {
+        return NGX_DECLINED;
+    }
+
+    zone = cmcf->zone->data;
+
+    ngx_http_crm_zone_lock(zone);
+    index = ngx_http_crm_zone_find(zone, vid, ngx_http_crm_zone_site(site));
+
+    if (index != 0) {
+        ngx_http_crm_zone_enrich_sync(ngx_http_crm_cell(zone, index), enrich);
+    }
+
+    ngx_http_crm_zone_unlock(zone);
+
+    return enrich->known ? NGX_OK : NGX_DECLINED;
 }
 
 

@@ -1851,7 +1851,7 @@ begin
                            partition by e.sid
                            order by max(e.rts) desc,
                                     e.props ->> 'product_id') as n
-                  from crm.event as e
+                  from crm.event_human as e
                  where e.site = p_site and e.name = 'Product Viewed'
                    and e.sid is not null
                    and e.rts <= $2 and e.rts >= p_since
@@ -1934,7 +1934,7 @@ begin
         select coalesce(e.uid, i.customer_id) as customer_id,
                e.props ->> 'product_id' as product_id,
                left(e.props ->> 'category', 64) as category, e.rts
-          from crm.event as e
+          from crm.event_human as e
           left join crm.identity as i
             on i.site = e.site and i.vid = e.vid
          where e.site = p_site and e.name = 'Product Viewed'
@@ -2028,7 +2028,7 @@ begin
     with facts as materialized (
         select e.props ->> 'product_id' as product_id, e.rts as at,
                1::float8 as weight
-          from crm.event as e
+          from crm.event_human as e
          where e.site = p_site and e.name = 'Product Viewed'
            and e.rts <= $2 and e.rts >= p_since
         union all
@@ -2574,6 +2574,32 @@ COMMENT ON COLUMN crm.event.ts IS 'The event''s own time; null: equal to rts.';
 
 COMMENT ON COLUMN crm.event.extra IS 'Members that docs/events.md has not.';
 
+CREATE VIEW crm.event_human AS
+ SELECT e.site,
+    e.id,
+    e.rts,
+    e.ts,
+    e.type,
+    e.name,
+    e.vid,
+    e.sid,
+    e.sn,
+    e.seq,
+    e.uid,
+    e.src,
+    e.mid,
+    e.ctx,
+    e.req,
+    e.props,
+    e."dec",
+    e.extra
+   FROM crm.event e
+  WHERE (NOT COALESCE((e.ctx ? 'bot'::text), false));
+
+ALTER TABLE crm.event_human OWNER TO crm_owner;
+
+COMMENT ON VIEW crm.event_human IS 'Events of people: those that carry no label of a robot.';
+
 CREATE TABLE crm.history (
     id bigint NOT NULL,
     table_name text NOT NULL,
@@ -2980,6 +3006,22 @@ COMMENT ON COLUMN crm.visitor.events IS 'Events imported of this visitor.';
 
 COMMENT ON COLUMN crm.visitor.sessions IS 'Highest session number seen.';
 
+CREATE VIEW mart.bot_traffic AS
+ SELECT e.site,
+    ((e.rts AT TIME ZONE 'UTC'::text))::date AS day,
+    (e.ctx #>> '{bot,kind}'::text[]) AS kind,
+    (e.ctx #>> '{bot,name}'::text[]) AS name,
+    (e.ctx #>> '{bot,reason}'::text[]) AS reason,
+    count(*) AS events,
+    count(*) FILTER (WHERE (e.type = 'page'::text)) AS pages
+   FROM crm.event e
+  WHERE (e.ctx ? 'bot'::text)
+  GROUP BY e.site, (((e.rts AT TIME ZONE 'UTC'::text))::date), (e.ctx #>> '{bot,kind}'::text[]), (e.ctx #>> '{bot,name}'::text[]), (e.ctx #>> '{bot,reason}'::text[]);
+
+ALTER TABLE mart.bot_traffic OWNER TO crm_owner;
+
+COMMENT ON VIEW mart.bot_traffic IS 'Robots per site and day (UTC): which ones, why they were labelled, pages.';
+
 CREATE VIEW mart.campaign_exposure AS
  SELECT e.site,
     ((e.rts AT TIME ZONE 'UTC'::text))::date AS day,
@@ -3004,18 +3046,21 @@ COMMENT ON VIEW mart.campaign_exposure IS 'How often a variant really filled a s
 CREATE VIEW mart.daily_traffic AS
  SELECT e.site,
     ((e.rts AT TIME ZONE 'UTC'::text))::date AS day,
-    count(*) AS events,
-    count(*) FILTER (WHERE (e.type = 'page'::text)) AS pages,
-    count(DISTINCT e.vid) AS visitors,
-    count(DISTINCT e.sid) AS sessions,
-    count(*) FILTER (WHERE (e.name = 'Product Viewed'::text)) AS product_views,
-    count(DISTINCT (e.props ->> 'order_id'::text)) FILTER (WHERE (e.name = 'Order Completed'::text)) AS orders
-   FROM crm.event e
+    count(*) FILTER (WHERE (NOT b.bot)) AS events,
+    count(*) FILTER (WHERE ((e.type = 'page'::text) AND (NOT b.bot))) AS pages,
+    count(DISTINCT e.vid) FILTER (WHERE (NOT b.bot)) AS visitors,
+    count(DISTINCT e.sid) FILTER (WHERE (NOT b.bot)) AS sessions,
+    count(*) FILTER (WHERE ((e.name = 'Product Viewed'::text) AND (NOT b.bot))) AS product_views,
+    count(DISTINCT (e.props ->> 'order_id'::text)) FILTER (WHERE ((e.name = 'Order Completed'::text) AND (NOT b.bot))) AS orders,
+    count(*) FILTER (WHERE b.bot) AS bot_events,
+    count(*) FILTER (WHERE ((e.type = 'page'::text) AND b.bot)) AS bot_pages
+   FROM (crm.event e
+     CROSS JOIN LATERAL ( SELECT COALESCE((e.ctx ? 'bot'::text), false) AS bot) b)
   GROUP BY e.site, (((e.rts AT TIME ZONE 'UTC'::text))::date);
 
 ALTER TABLE mart.daily_traffic OWNER TO crm_owner;
 
-COMMENT ON VIEW mart.daily_traffic IS 'What happened per site and day (UTC).';
+COMMENT ON VIEW mart.daily_traffic IS 'What people did per site and day (UTC), and beside it what robots did.';
 
 CREATE VIEW mart.funnel AS
  SELECT s.site,
@@ -3568,6 +3613,8 @@ GRANT SELECT ON TABLE crm.producer TO crm_etl;
 GRANT SELECT ON TABLE crm.run TO crm_etl;
 
 GRANT SELECT ON TABLE crm.site TO crm_etl;
+
+GRANT SELECT ON TABLE mart.bot_traffic TO crm_analyst;
 
 GRANT SELECT ON TABLE mart.campaign_exposure TO crm_analyst;
 

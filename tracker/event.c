@@ -13,7 +13,7 @@
 
 
 #define EVENT_ESCAPE  6   /* a byte becomes at most \u00XX */
-#define EVENT_FIXED   768 /* names, UUIDs, numbers, quotes of an event: < 600 */
+#define EVENT_FIXED   896 /* names, UUIDs, numbers, quotes of an event: < 750 */
 #define EVENT_PER_ONE 48  /* names and quotes of a property or slot: < 42 */
 #define EVENT_DIGITS  20  /* of a 64-bit number */
 
@@ -192,6 +192,44 @@ event_put_open(event_writer_t *w, const char *open, unsigned *started)
 
 
 static void
+event_kept(event_writer_t *w, const char *name, size_t name_len,
+    const char *text, size_t len)
+{
+    tracker_str_t value = {text, len};
+
+    if (len > 0) {
+        event_put(w, name, name_len);
+        event_string(w, value);
+    }
+}
+
+#define event_kept_member(w, name, text, len)                                  \
+    event_kept(w, name, sizeof(name) - 1, text, len)
+
+
+/* The class is always known, so it comes first and has no comma. */
+static void
+event_traffic(event_writer_t *w, const tracker_traffic_t *traffic)
+{
+    const char             *text;
+    const tracker_source_t *kept = &traffic->kept;
+
+    text = tracker_traffic_text(kept->class);
+    event_kept_member(w, "\"traffic\":{\"class\":", text, strlen(text));
+    event_kept_member(w, ",\"source\":", kept->source, kept->source_len);
+    event_kept_member(w, ",\"medium\":", kept->medium, kept->medium_len);
+    event_kept_member(w, ",\"campaign\":", kept->campaign, kept->campaign_len);
+    event_kept_member(w, ",\"term\":", traffic->term, traffic->term_len);
+    event_kept_member(
+        w, ",\"content\":", traffic->content, traffic->content_len);
+
+    text = tracker_click_text(kept->click_id);
+    event_kept_member(w, ",\"click_id\":", text, strlen(text));
+    event_literal(w, "}");
+}
+
+
+static void
 event_context(event_writer_t *w, const tracker_event_t *event)
 {
     unsigned started;
@@ -215,6 +253,25 @@ event_context(event_writer_t *w, const tracker_event_t *event)
     if (event->trusted) {
         event_put_open(w, ",\"ctx\":{", &started);
         event_literal(w, "\"trusted\":true");
+    }
+
+    /* its text begins with a comma */
+    if (event->enrich != NULL && event->enrich->len > 1) {
+        if (started) {
+            event_put(w, event->enrich->text, event->enrich->len);
+        } else {
+            event_literal(w, ",\"ctx\":{");
+            event_put(
+                w, event->enrich->text + 1, (size_t) event->enrich->len - 1);
+            started = 1;
+        }
+    }
+
+    if (event->traffic != NULL
+        && event->traffic->kept.class != TRACKER_TRAFFIC_UNKNOWN)
+    {
+        event_put_open(w, ",\"ctx\":{", &started);
+        event_traffic(w, event->traffic);
     }
 
     if (started) {
@@ -331,6 +388,10 @@ tracker_event_bound(const tracker_event_t *event)
         + event->path.len + event->query.len + event->mid.len + event->anon.len
         + event->lib.len + event->lib_version.len;
 
+    if (event->traffic != NULL) {
+        n += sizeof(*event->traffic);
+    }
+
     for (i = 0; i < event->nprops; i++) {
         n += event->props[i].key.len + event->props[i].value.len;
     }
@@ -341,6 +402,7 @@ tracker_event_bound(const tracker_event_t *event)
     }
 
     return EVENT_ESCAPE * n + EVENT_FIXED + event->json.len
+           + (event->enrich != NULL ? event->enrich->len : 0)
            + EVENT_PER_ONE * ((size_t) event->nprops + event->nshown);
 }
 

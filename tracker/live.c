@@ -7,7 +7,8 @@
  *     {"last":1764000000123456,"started":1763999900,"sn":3,"seq":7,"pages":5,
  *      "cart_items":2,"orders":0,"cart_value":56.00,"items":["A13","B2"],
  *      "category":"trousers","entry":"/","referrer":"search.example",
- *      "uid":"12347"}
+ *      "uid":"12347","class":"search","source":"google","medium":"cpc",
+ *      "campaign":"spring"}
  *
  * Texts are kept as UTF-8 without NUL, so that what is written can be read
  * back.  An id longer than its field is not kept at all, as half an id is
@@ -376,6 +377,11 @@ tracker_live_add(
 
     event->seq = live->seq;
 
+    if (event->traffic != NULL && live->source.class == TRACKER_TRAFFIC_UNKNOWN)
+    {
+        live->source = event->traffic->kept;
+    }
+
     if (event->rts_us > live->last_us) {
         live->last_us = event->rts_us;
     }
@@ -425,6 +431,10 @@ tracker_live_merge(tracker_live_t *live, const tracker_live_t *other)
 
     if (older.pages > live->pages) {
         live->pages = older.pages;
+    }
+
+    if (live->source.class == TRACKER_TRAFFIC_UNKNOWN) {
+        live->source = older.source;
     }
 }
 
@@ -498,13 +508,36 @@ live_bound(const tracker_live_t *live)
     unsigned i;
 
     n = live->category_len + live->entry_len + live->referrer_len
-        + live->uid_len;
+        + live->uid_len + live->source.source_len + live->source.medium_len
+        + live->source.campaign_len;
 
     for (i = 0; i < live->nitems; i++) {
         n += live->item_len[i];
     }
 
     return LIVE_FIXED + 6 * n; /* a byte becomes at most \u00XX */
+}
+
+
+static char *
+live_source(char *p, const char *end, const tracker_source_t *source)
+{
+    const char *name;
+
+    if (source->class == TRACKER_TRAFFIC_UNKNOWN) {
+        return p;
+    }
+
+    name = tracker_traffic_text(source->class);
+    p = live_text(
+        live_put(p, ",\"class\":"), end, name, (uint8_t) strlen(name));
+    p = live_text(
+        live_put(p, ",\"source\":"), end, source->source, source->source_len);
+    p = live_text(
+        live_put(p, ",\"medium\":"), end, source->medium, source->medium_len);
+
+    return live_text(live_put(p, ",\"campaign\":"), end, source->campaign,
+        source->campaign_len);
 }
 
 
@@ -546,6 +579,7 @@ tracker_live_write(char *buf, size_t size, const tracker_live_t *live)
     p = live_text(
         live_put(p, ",\"referrer\":"), end, live->referrer, live->referrer_len);
     p = live_text(live_put(p, ",\"uid\":"), end, live->uid, live->uid_len);
+    p = live_source(p, end, &live->source);
     *p++ = '}';
 
     return (size_t) (p - buf);
@@ -629,6 +663,43 @@ live_read_items(tracker_live_t *live, tracker_str_t value)
 }
 
 
+/* A class that only a newer node knows is none to us. */
+static tracker_result_e
+live_read_source(tracker_source_t *s, tracker_str_t key, tracker_str_t value)
+{
+    char    name[16];
+    uint8_t i, len;
+    if (live_is(key, "source")) {
+        return live_read_text(
+            value, s->source, sizeof(s->source), &s->source_len);
+    }
+
+    if (live_is(key, "medium")) {
+        return live_read_text(
+            value, s->medium, sizeof(s->medium), &s->medium_len);
+    }
+
+    if (live_is(key, "campaign")) {
+        return live_read_text(
+            value, s->campaign, sizeof(s->campaign), &s->campaign_len);
+    }
+
+    len = 0;
+    if (live_is(key, "class")) {
+        (void) live_read_text(value, name, sizeof(name), &len);
+    }
+    for (i = TRACKER_TRAFFIC_DIRECT; len > 0 && i > 0; i--) {
+        if (strlen(tracker_traffic_text(i)) == len
+            && memcmp(tracker_traffic_text(i), name, len) == 0)
+        {
+            s->class = i;
+        }
+    }
+
+    return TRACKER_OK;
+}
+
+
 /* Members that a newer node may have added are passed over. */
 static tracker_result_e
 live_read_member(tracker_live_t *live, const tracker_json_member_t *member)
@@ -693,7 +764,7 @@ live_read_member(tracker_live_t *live, const tracker_json_member_t *member)
             value, live->uid, sizeof(live->uid), &live->uid_len);
     }
 
-    return TRACKER_OK;
+    return live_read_source(&live->source, key, value);
 }
 
 

@@ -2,10 +2,11 @@
  * session.c - groups the requests of one visitor into sessions.
  *
  * A session has ended once timeout_s of silence have passed: at exactly that
- * second the session's copy in Redis has expired as well.  All that is needed
- * travels in the cookie, so any node decides alike.  The cookie's last_seen_s
- * lags by up to the refresh interval, so a session may end that much early:
- * the price of leaving most answers without a cookie.
+ * second the session's copy in Redis has expired as well.  It also ends when a
+ * campaign that is not the session's brings the visitor back.  All that is
+ * needed travels in the cookie, so any node decides alike.  The cookie's
+ * last_seen_s lags by up to the refresh interval, so a session may end that
+ * much early: the price of leaving most answers without a cookie.
  *
  * Pure: the caller owns the memory and the clock.
  */
@@ -20,10 +21,14 @@
 
 
 static void
-session_start(tracker_visitor_t *visitor, uint32_t now_s)
+session_start(tracker_visitor_t *visitor, uint32_t now_s, uint16_t campaign)
 {
-    visitor->session_started_s = now_s;
+    /* a session is told apart by its start: never the same second twice */
+    visitor->session_started_s = now_s > visitor->session_started_s
+                                     ? now_s
+                                     : visitor->session_started_s + 1;
     visitor->last_seen_s = now_s;
+    visitor->campaign = campaign;
 
     if (visitor->session_number < UINT16_MAX) {
         visitor->session_number++;
@@ -32,16 +37,18 @@ session_start(tracker_visitor_t *visitor, uint32_t now_s)
 
 
 tracker_session_e
-tracker_session_touch(
-    tracker_visitor_t *visitor, uint32_t now_s, uint32_t timeout_s)
+tracker_session_touch(tracker_visitor_t *visitor, uint32_t now_s,
+    uint32_t timeout_s, uint16_t campaign)
 {
     uint32_t silence_s, refresh_s;
 
     /* The cookie of a node whose clock is ahead is no reason to start anew. */
     silence_s = now_s > visitor->last_seen_s ? now_s - visitor->last_seen_s : 0;
 
-    if (silence_s > 0 && silence_s >= timeout_s) {
-        session_start(visitor, now_s);
+    if ((silence_s > 0 && silence_s >= timeout_s)
+        || (campaign != 0 && campaign != visitor->campaign))
+    {
+        session_start(visitor, now_s, campaign);
         return TRACKER_SESSION_NEW;
     }
 

@@ -80,6 +80,7 @@ typedef struct {
     uint32_t session_started_s;     /* UTC, seconds since 1970 */
     uint32_t last_seen_s;           /* UTC; as of the last cookie sent */
     uint16_t session_number;        /* 1 is the first; saturates */
+    uint16_t campaign;              /* hash of the session's; 0: none */
     uint8_t  flags;                 /* of tracker_visitor_flag_e */
     uint8_t  key_id;                /* the key that signed it */
 } tracker_visitor_t;
@@ -113,20 +114,261 @@ tracker_result_e tracker_visitor_decode(const tracker_keys_t *keys,
 typedef enum {
     TRACKER_SESSION_SAME = 0x00,    /* goes on, the cookie may stay as it is */
     TRACKER_SESSION_REFRESH = 0x01, /* goes on, but the cookie grows stale */
-    TRACKER_SESSION_NEW = 0x02      /* silence ended the last one */
+    TRACKER_SESSION_NEW = 0x02 /* silence or a campaign ended the last one */
 } tracker_session_e;
 
 /*
- * Moves the visitor to now_s.  A session ends after timeout_s of silence.
+ * Moves the visitor to now_s.  A session ends after timeout_s of silence, or
+ * when the request has a campaign (tracker_campaign_hash) that is not the
+ * session's; a request without one (0) belongs to any session.
  * last_seen_s is moved (and REFRESH returned) only once it is older than
  * min(60, timeout_s / 30) seconds, so that few answers carry a cookie.
  */
-tracker_session_e tracker_session_touch(
-    tracker_visitor_t *visitor, uint32_t now_s, uint32_t timeout_s);
+tracker_session_e tracker_session_touch(tracker_visitor_t *visitor,
+    uint32_t now_s, uint32_t timeout_s, uint16_t campaign);
 
 /* A UUIDv7 that depends on visitor and session start alone. */
 void tracker_session_id(
     uint8_t sid[TRACKER_UUID_SIZE], const tracker_visitor_t *visitor);
+
+
+/* ---- agent.c: device, browser and system of a user agent ---------------- */
+
+typedef enum {
+    TRACKER_DEVICE_UNKNOWN = 0,
+    TRACKER_DEVICE_DESKTOP,
+    TRACKER_DEVICE_MOBILE,
+    TRACKER_DEVICE_TABLET,
+    TRACKER_DEVICE_TV,
+    TRACKER_DEVICE_CONSOLE,
+    TRACKER_DEVICE_BOT /* never told by tracker_agent_read */
+} tracker_device_e;
+
+typedef enum {
+    TRACKER_BROWSER_UNKNOWN = 0,
+    TRACKER_BROWSER_CHROME,
+    TRACKER_BROWSER_SAFARI,
+    TRACKER_BROWSER_FIREFOX,
+    TRACKER_BROWSER_EDGE,
+    TRACKER_BROWSER_OPERA,
+    TRACKER_BROWSER_SAMSUNG,
+    TRACKER_BROWSER_IE,
+    TRACKER_BROWSER_YANDEX,
+    TRACKER_BROWSER_VIVALDI,
+    TRACKER_BROWSER_UC,
+    TRACKER_BROWSER_DUCKDUCKGO,
+    TRACKER_BROWSER_WHALE,
+    TRACKER_BROWSER_MIUI,
+    TRACKER_BROWSER_HUAWEI,
+    TRACKER_BROWSER_FACEBOOK,
+    TRACKER_BROWSER_INSTAGRAM,
+    TRACKER_BROWSER_GOOGLE_APP,
+    TRACKER_BROWSER_SILK,
+    TRACKER_BROWSER_QQ,
+    TRACKER_BROWSER_WECHAT,
+    TRACKER_BROWSER_TIKTOK,
+    TRACKER_BROWSER_PINTEREST,
+    TRACKER_BROWSER_SNAPCHAT,
+    TRACKER_BROWSER_ANDROID
+} tracker_browser_e;
+
+typedef enum {
+    TRACKER_OS_UNKNOWN = 0,
+    TRACKER_OS_WINDOWS,
+    TRACKER_OS_MACOS,
+    TRACKER_OS_IOS,
+    TRACKER_OS_IPADOS,
+    TRACKER_OS_ANDROID,
+    TRACKER_OS_CHROMEOS,
+    TRACKER_OS_LINUX, /* the last one that client hints name */
+    TRACKER_OS_WINDOWS_PHONE,
+    TRACKER_OS_TIZEN,
+    TRACKER_OS_WEBOS,
+    TRACKER_OS_KAIOS,
+    TRACKER_OS_HARMONYOS,
+    TRACKER_OS_BSD,
+    TRACKER_OS_PLAYSTATION, /* from here on: consoles */
+    TRACKER_OS_XBOX,
+    TRACKER_OS_NINTENDO
+} tracker_os_e;
+
+#define TRACKER_AGENT_VERSION 8 /* bytes with NUL: "10.15" */
+
+typedef struct {
+    uint8_t  device;                            /* of tracker_device_e */
+    uint8_t  browser;                           /* of tracker_browser_e */
+    uint8_t  os;                                /* of tracker_os_e */
+    uint16_t browser_version;                   /* major; 0: unknown */
+    char     os_version[TRACKER_AGENT_VERSION]; /* "": unknown */
+} tracker_agent_t;
+
+/* Client hints as sent; absent when the browser has none. */
+typedef struct {
+    tracker_str_t mobile;           /* Sec-CH-UA-Mobile: ?1 */
+    tracker_str_t platform;         /* Sec-CH-UA-Platform: "Android" */
+    tracker_str_t platform_version; /* Sec-CH-UA-Platform-Version: "14.0.0" */
+} tracker_hints_t;
+
+/* Never fails: what is not known is UNKNOWN.  hints may be NULL. */
+void tracker_agent_read(
+    tracker_agent_t *agent, tracker_str_t ua, const tracker_hints_t *hints);
+/* Static texts; of what is unknown "unknown" (device) or "". */
+const char *tracker_device_text(uint8_t device);
+const char *tracker_browser_text(uint8_t browser);
+const char *tracker_os_text(uint8_t os);
+
+
+/* ---- traffic.c: where a session came from ------------------------------- */
+
+#define TRACKER_TRAFFIC_TEXT 64 /* bytes of the longest text kept */
+
+typedef enum {
+    TRACKER_TRAFFIC_UNKNOWN = 0,
+    TRACKER_TRAFFIC_SEARCH,
+    TRACKER_TRAFFIC_SOCIAL,
+    TRACKER_TRAFFIC_MAIL,
+    TRACKER_TRAFFIC_AI, /* an assistant */
+    TRACKER_TRAFFIC_REFERRAL,
+    TRACKER_TRAFFIC_INTERNAL, /* the shop itself */
+    TRACKER_TRAFFIC_DIRECT
+} tracker_traffic_e;
+
+/* Of several in one query the first one here counts. */
+typedef enum {
+    TRACKER_CLICK_NONE = 0,
+    TRACKER_CLICK_GCLID,
+    TRACKER_CLICK_DCLID,
+    TRACKER_CLICK_GBRAID,
+    TRACKER_CLICK_WBRAID,
+    TRACKER_CLICK_MSCLKID,
+    TRACKER_CLICK_YCLID,
+    TRACKER_CLICK_TTCLID,
+    TRACKER_CLICK_LI_FAT_ID,
+    TRACKER_CLICK_TWCLID,
+    TRACKER_CLICK_FBCLID,
+    TRACKER_CLICK_MC_CID
+} tracker_click_e;
+
+/* What a session remembers of it; texts are UTF-8 without controls. */
+typedef struct {
+    uint8_t class;    /* of tracker_traffic_e */
+    uint8_t click_id; /* of tracker_click_e */
+    uint8_t source_len;
+    uint8_t medium_len;
+    uint8_t campaign_len;
+    char    source[24];
+    char    medium[16];
+    char    campaign[40];
+} tracker_source_t;
+
+typedef struct {
+    tracker_source_t kept;
+    uint8_t          term_len;
+    uint8_t          content_len;
+    char             term[TRACKER_TRAFFIC_TEXT];
+    char             content[TRACKER_TRAFFIC_TEXT];
+} tracker_traffic_t;
+
+/* query without "?", referrer a URL, host our own name: all as sent. */
+void tracker_traffic_read(tracker_traffic_t *traffic, tracker_str_t query,
+    tracker_str_t referrer, tracker_str_t host);
+/* Tells campaigns apart by utm_source, _medium, _campaign and click id;
+ * 0: the query has none of them. */
+uint16_t tracker_campaign_hash(tracker_str_t query);
+/* Static texts; "" for what is unknown. */
+const char *tracker_traffic_text(uint8_t class);
+const char *tracker_click_text(uint8_t click);
+
+
+/* ---- bots.c: which user agents are robots ------------------------------- */
+
+#define TRACKER_BOT_NAME       32         /* bytes of a bot's name */
+#define TRACKER_BOTS_BYTES_MAX (1u << 20) /* of a list */
+
+typedef enum {
+    TRACKER_BOT_OTHER = 0,
+    TRACKER_BOT_SEARCH_ENGINE,
+    TRACKER_BOT_AI_CRAWLER,
+    TRACKER_BOT_SOCIAL_PREVIEW,
+    TRACKER_BOT_SEO,
+    TRACKER_BOT_MONITORING,
+    TRACKER_BOT_HTTP_LIBRARY,
+    TRACKER_BOT_FEED_READER,
+    TRACKER_BOT_BROWSER_AUTOMATION,
+    TRACKER_BOT_SCANNER,
+    TRACKER_BOT_ADVERTISING,
+    TRACKER_BOT_ARCHIVER,
+    TRACKER_BOT_ACADEMIC
+} tracker_bot_kind_e;
+
+typedef struct {
+    tracker_str_t name;   /* of the list, or a word of the user agent */
+    const char   *reason; /* set by the caller: "agent" and so on */
+    uint8_t       kind;   /* of tracker_bot_kind_e */
+} tracker_bot_t;
+
+typedef struct tracker_bots_s tracker_bots_t;
+
+/*
+ * Compiles a list (docs/bots.md).  INVALID sets *line to the bad line, from 1;
+ * 0 is the list as a whole: empty or too large.  FULL: out of memory.
+ */
+tracker_result_e tracker_bots_compile(
+    tracker_bots_t **bots, const char *text, size_t len, unsigned *line);
+void     tracker_bots_free(tracker_bots_t *bots);
+unsigned tracker_bots_count(const tracker_bots_t *bots);
+/* OK: *bot has name and kind, valid as long as list and agent are.
+ * DECLINED: it is none that the list knows.  One thread at a time. */
+tracker_result_e tracker_bots_find(
+    const tracker_bots_t *bots, tracker_str_t agent, tracker_bot_t *bot);
+/* A static text. */
+const char *tracker_bot_kind_text(uint8_t kind);
+
+
+/* ---- ranges.c: where crawlers that say who they are come from ----------- */
+
+typedef struct tracker_ranges_s tracker_ranges_t;
+
+/* Same results as tracker_bots_compile; an empty list is a list. */
+tracker_result_e tracker_ranges_compile(
+    tracker_ranges_t **ranges, const char *text, size_t len, unsigned *line);
+void tracker_ranges_free(tracker_ranges_t *ranges);
+/* OK: the address is in a range of that name; INVALID: the name has ranges,
+ * but not this one; DECLINED: the name has none.  IPv4 as ::ffff:a.b.c.d. */
+tracker_result_e tracker_ranges_check(const tracker_ranges_t *ranges,
+    tracker_str_t name, const uint8_t address[16]);
+
+
+/* ---- enrich.c: what does not change within a session -------------------- */
+
+#define TRACKER_ENRICH_TEXT 320 /* bytes */
+
+/* Absent texts and an asn of 0 are unknown. */
+typedef struct {
+    tracker_str_t country; /* ISO 3166-1 alpha-2 */
+    tracker_str_t region;  /* ISO 3166-2 without the country */
+    tracker_str_t city;
+    tracker_str_t as_name;
+    uint32_t      asn;
+} tracker_place_t;
+
+/* Members of an event's ctx, ready to be copied; begins with a comma. */
+typedef struct {
+    uint32_t key;    /* the caller's: what it was made of */
+    uint16_t len;    /* bytes of text */
+    uint8_t  known;  /* 0: nothing was written yet */
+    uint8_t  bot;    /* 1: labelled as a bot */
+    uint8_t  device; /* of tracker_device_e */
+    char     text[TRACKER_ENRICH_TEXT];
+} tracker_enrich_t; /* plain data: copied as bytes into shared memory */
+
+/* place and bot may be NULL; clears `key`. */
+void tracker_enrich_write(tracker_enrich_t *enrich,
+    const tracker_place_t *place, const tracker_agent_t *agent,
+    const tracker_bot_t *bot);
+/* The text of a member ("country", "city", "browser", ...), or absent. */
+tracker_str_t tracker_enrich_find(
+    const tracker_enrich_t *enrich, const char *name);
 
 
 /* ---- json.c: writing JSON strings and reading top levels ---------------- */
@@ -208,6 +450,9 @@ typedef struct {
     tracker_str_t lib;  /* client library, and its version */
     tracker_str_t lib_version;
     unsigned      trusted; /* 1: a server's word, see crm_write_key */
+
+    const tracker_enrich_t  *enrich;  /* NULL: nothing is known */
+    const tracker_traffic_t *traffic; /* NULL: not a session's first event */
 
     /* req */
     tracker_str_t rid; /* the client's X-Request-Id, absent if none */
@@ -441,18 +686,20 @@ typedef struct {
     uint8_t  category_len;
     uint8_t  entry_len;
     uint8_t  referrer_len;
-    uint8_t  uid_len; /* 0: not logged in */
-    char     items[TRACKER_LIVE_ITEMS][TRACKER_LIVE_ITEM_SIZE];
-    char     category[TRACKER_LIVE_ITEM_SIZE]; /* of the last item viewed */
-    char     entry[TRACKER_LIVE_TEXT_SIZE];    /* path of the first page */
-    char     referrer[TRACKER_LIVE_TEXT_SIZE]; /* host of the first page's */
-    char     uid[TRACKER_LIVE_UID_SIZE];
+    uint8_t  uid_len;        /* 0: not logged in */
+    tracker_source_t source; /* of the session's first event */
+    char             items[TRACKER_LIVE_ITEMS][TRACKER_LIVE_ITEM_SIZE];
+    char category[TRACKER_LIVE_ITEM_SIZE]; /* of the last item viewed */
+    char entry[TRACKER_LIVE_TEXT_SIZE];    /* path of the first page */
+    char referrer[TRACKER_LIVE_TEXT_SIZE]; /* host of the first page's */
+    char uid[TRACKER_LIVE_UID_SIZE];
 } tracker_live_t; /* plain data: copied as bytes into shared memory */
 
 /*
  * Adds an event: starts afresh (keeping uid) when the event's session differs,
  * counts, remembers product_id and category, keeps the cart by quantity and
- * price, takes a uid.  Sets event->seq to the event's position.
+ * price, takes a uid and where the session came from.  Sets event->seq to the
+ * event's position.
  */
 void tracker_live_add(
     tracker_live_t *live, tracker_event_t *event, uint32_t session_started_s);

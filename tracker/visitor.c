@@ -6,7 +6,7 @@
  *     0  version, 1          20  session_started_s, u32 big endian
  *     1  key id              24  last_seen_s, u32 big endian
  *     2  flags               28  session_number, u16 big endian
- *     3  0                   30  0, 0
+ *     3  0                   30  campaign, u16 big endian; 0: none
  *     4  visitor id (16)     32  HMAC-SHA256 of bytes 0-31, first 16 bytes
  *
  * The state is signed, not encrypted: nothing in it is secret, the signature
@@ -322,6 +322,8 @@ tracker_visitor_encode(const tracker_keys_t *keys,
     visitor_u32_write(bytes + 24, visitor->last_seen_s);
     bytes[28] = (uint8_t) (visitor->session_number >> 8);
     bytes[29] = (uint8_t) visitor->session_number;
+    bytes[30] = (uint8_t) (visitor->campaign >> 8);
+    bytes[31] = (uint8_t) visitor->campaign;
 
     visitor_sign(&keys->keys[0], bytes, bytes + VISITOR_STATE);
     base64_write(cookie, bytes);
@@ -359,6 +361,7 @@ tracker_visitor_decode(const tracker_keys_t *keys, const char *cookie,
     v.session_started_s = visitor_u32_read(bytes + 20);
     v.last_seen_s = visitor_u32_read(bytes + 24);
     v.session_number = (uint16_t) (bytes[28] << 8 | bytes[29]);
+    v.campaign = (uint16_t) (bytes[30] << 8 | bytes[31]);
     v.flags = bytes[2];
     v.key_id = bytes[1];
 

@@ -51,7 +51,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         || back.session_started_s != visitor.session_started_s
         || back.last_seen_s != visitor.last_seen_s
         || back.session_number != visitor.session_number
-        || back.flags != visitor.flags)
+        || back.campaign != visitor.campaign || back.flags != visitor.flags)
     {
         abort();
     }

@@ -12,15 +12,16 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
 
 # Which other folders' headers a folder may include, and which libraries.
 ARROWS = {
-    'tracker': (set(), {'openssl', 'jansson.h'}),
+    'tracker': (set(), {'openssl', 'jansson.h', 'pcre2.h'}),
     'personalize': (set(), {'jansson.h'}),
     'ngx_crm_module': ({'tracker', 'personalize'},
-                       {'openssl', 'jansson.h', 'libpq-fe.h', 'zlib.h'}),
+                       {'openssl', 'jansson.h', 'libpq-fe.h', 'maxminddb.h',
+                        'zlib.h'}),
     'mining': ({'tracker', 'personalize'},
                {'openssl', 'jansson.h', 'libpq-fe.h', 'hiredis', 'zlib.h'}),
 }
 LIBRARIES = re.compile(
-    r'^(openssl/|jansson\.h|libpq-fe\.h|hiredis|zlib\.h|ngx_|maxminddb)')
+    r'^(openssl/|jansson\.h|libpq-fe\.h|hiredis|zlib\.h|ngx_|maxminddb|pcre2)')
 
 
 def files(folder, endings):
@@ -71,8 +72,9 @@ def test_every_directive_and_variable_is_documented():
     code = read(os.path.join(ROOT, 'ngx_crm_module/ngx_http_crm_module.c'))
     doc = read(os.path.join(ROOT, 'ngx_crm_module/DIRECTIVES.md'))
     directives = set(re.findall(r'ngx_string\("(crm\w*)"\)', code))
-    variables = {v for v in directives if v in ('crm_visitor', 'crm_session',
-                                                'crm_segment')}
+    variables = {v for v in directives if v in (
+        'crm_visitor', 'crm_session', 'crm_segment', 'crm_country',
+        'crm_device', 'crm_bot')}
     directives -= variables | {'crm_counters'}     # a zone's name
     blocks = set(re.findall(r'^### (crm\w*)$', doc, re.M))
     assert directives, 'no directive found in the code'

@@ -38,9 +38,10 @@ def test_event_says_what_happened(shop, visitor):
     assert event['site'] == 'shop' and event['type'] == 'page'
     assert event['name'] == 'Product Viewed' and event['src'] == 'origin'
     assert event['props'] == {'product_id': 'A13', 'category': 'trousers'}
-    assert event['ctx'] == {'ip': '127.0.0.1', 'ua': 'Browser/1.0',
-                            'lang': 'de-DE',
-                            'ref': 'https://search.example/?q=shoes'}
+    assert event['ctx'] == {
+        'ip': '127.0.0.1', 'ua': 'Browser/1.0', 'lang': 'de-DE',
+        'ref': 'https://search.example/?q=shoes', 'device': 'unknown',
+        'traffic': {'class': 'referral', 'source': 'search.example'}}
     req = event['req']
     assert req['method'] == 'GET' and req['status'] == 200
     assert req['path'] == '/p/view.html'

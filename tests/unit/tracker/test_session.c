@@ -32,7 +32,7 @@ after(uint32_t silence_s, uint32_t timeout_s, tracker_visitor_t *visitor)
 {
     *visitor = visitor_of();
 
-    return tracker_session_touch(visitor, START + silence_s, timeout_s);
+    return tracker_session_touch(visitor, START + silence_s, timeout_s, 0);
 }
 
 
@@ -57,7 +57,7 @@ test_timeout(void **state)
     visitor = visitor_of();
     while (visitor.last_seen_s < START + 100 * TIMEOUT) {
         assert_int_equal(tracker_session_touch(&visitor,
-                             visitor.last_seen_s + TIMEOUT - 1, TIMEOUT),
+                             visitor.last_seen_s + TIMEOUT - 1, TIMEOUT, 0),
             TRACKER_SESSION_REFRESH);
     }
     assert_int_equal(visitor.session_started_s, START);
@@ -92,9 +92,44 @@ test_clock_goes_back(void **state)
 
     (void) state;
     visitor = visitor_of();
-    assert_int_equal(tracker_session_touch(&visitor, START - 100000, TIMEOUT),
+    assert_int_equal(
+        tracker_session_touch(&visitor, START - 100000, TIMEOUT, 0),
         TRACKER_SESSION_SAME);
     assert_int_equal(visitor.last_seen_s, START);
+}
+
+
+/* Another campaign begins a session; the same one, or none, does not. */
+static void
+test_campaign(void **state)
+{
+    tracker_visitor_t visitor;
+
+    (void) state;
+    visitor = visitor_of();
+    assert_int_equal(tracker_session_touch(&visitor, START + 5, TIMEOUT, 7),
+        TRACKER_SESSION_NEW);
+    assert_int_equal(visitor.campaign, 7);
+    assert_int_equal(visitor.session_number, 2);
+    assert_int_equal(visitor.session_started_s, START + 5);
+
+    assert_int_equal(tracker_session_touch(&visitor, START + 6, TIMEOUT, 7),
+        TRACKER_SESSION_SAME);
+    assert_int_equal(tracker_session_touch(&visitor, START + 6, TIMEOUT, 0),
+        TRACKER_SESSION_SAME);
+    assert_int_equal(visitor.campaign, 7);
+
+    /* within the same second: the session's id still is another one */
+    assert_int_equal(tracker_session_touch(&visitor, START + 5, TIMEOUT, 8),
+        TRACKER_SESSION_NEW);
+    assert_int_equal(visitor.session_started_s, START + 6);
+    assert_int_equal(visitor.session_number, 3);
+
+    /* silence forgets the campaign, which may then come again */
+    assert_int_equal(
+        tracker_session_touch(&visitor, START + 5 + TIMEOUT, TIMEOUT, 0),
+        TRACKER_SESSION_NEW);
+    assert_int_equal(visitor.campaign, 0);
 }
 
 
@@ -106,9 +141,9 @@ test_number_saturates(void **state)
     (void) state;
     visitor = visitor_of();
     visitor.session_number = UINT16_MAX - 1;
-    tracker_session_touch(&visitor, START + TIMEOUT, TIMEOUT);
+    tracker_session_touch(&visitor, START + TIMEOUT, TIMEOUT, 0);
     assert_int_equal(visitor.session_number, UINT16_MAX);
-    tracker_session_touch(&visitor, START + 2 * TIMEOUT, TIMEOUT);
+    tracker_session_touch(&visitor, START + 2 * TIMEOUT, TIMEOUT, 0);
     assert_int_equal(visitor.session_number, UINT16_MAX);
     assert_int_equal(visitor.session_started_s, START + 2 * TIMEOUT);
 }
@@ -157,6 +192,7 @@ main(void)
         cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_refresh),
         cmocka_unit_test(test_clock_goes_back),
+        cmocka_unit_test(test_campaign),
         cmocka_unit_test(test_number_saturates),
         cmocka_unit_test(test_id),
     };
