@@ -255,7 +255,7 @@ ngx_http_crm_decide_write(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 
     p = ngx_http_crm_decide_put(p, end, "{\"visitor\":");
 
-    if (ctx->has_visitor) {
+    if (ctx->has_visitor && !ngx_http_crm_dry_run(r)) {
         tracker_uuid_text(id, ctx->visitor.id);
         p = ngx_http_crm_decide_text(p, end, id, TRACKER_UUID_TEXT);
     } else {

@@ -324,6 +324,25 @@ ngx_http_crm_event_append(
 }
 
 
+/* As much work as in earnest, and then the event is thrown away. */
+static void
+ngx_http_crm_event_dry_run(ngx_http_request_t *r,
+    ngx_http_crm_main_conf_t *cmcf, const tracker_event_t *event)
+{
+    char    *data;
+    size_t   max;
+    unsigned replaced;
+
+    max = ngx_min(tracker_event_bound(event), TRACKER_EVENT_MAX);
+    data = ngx_pnalloc(r->pool, max);
+    replaced = 0;
+
+    if (data != NULL && tracker_event_write(data, max, event, &replaced) > 0) {
+        ngx_http_crm_count(cmcf, NGX_HTTP_CRM_DRY_RUN_EVENTS);
+    }
+}
+
+
 /* Moves the session kept for the visitor and takes over what it knows. */
 static void
 ngx_http_crm_event_session(ngx_http_crm_main_conf_t *cmcf,
@@ -366,9 +385,17 @@ ngx_http_crm_event_put(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     event->id = id;
     event->uid = ngx_http_crm_str(&ctx->uid);
 
-    ngx_http_crm_event_session(cmcf, ctx, event, uid);
-    ngx_http_crm_enrich_event(r, ctx, cmcf, event);
-    ngx_http_crm_event_append(cmcf, event);
+    if (ngx_http_crm_dry_run(r)) {
+        event->seq = event->vid != NULL ? 1 : 0;
+        ngx_http_crm_enrich_event(r, ctx, cmcf, event);
+        ngx_http_crm_event_dry_run(r, cmcf, event);
+
+    } else {
+        ngx_http_crm_event_session(cmcf, ctx, event, uid);
+        ngx_http_crm_enrich_event(r, ctx, cmcf, event);
+        ngx_http_crm_event_append(cmcf, event);
+    }
+
     event->traffic = NULL; /* of the first event only */
 
     /* both pointed into this frame */
@@ -442,6 +469,10 @@ ngx_http_crm_event_all(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     }
 
     put += ngx_http_crm_upstream_put(r, ctx, cmcf, &event);
+
+    if (clcf->dry_run) {
+        put = 0;
+    }
 
     if (put) {
         ngx_http_crm_export_wake(cmcf);

@@ -49,6 +49,13 @@ static ngx_command_t ngx_http_crm_commands[] = {
       offsetof(ngx_http_crm_loc_conf_t, enable),
       NULL },
 
+    { ngx_string("crm_dry_run"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_crm_loc_conf_t, dry_run),
+      NULL },
+
     { ngx_string("crm_site"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_crm_site_conf,
@@ -182,6 +189,20 @@ static ngx_command_t ngx_http_crm_commands[] = {
       0,
       ngx_http_crm_status_handler },
 
+    { ngx_string("crm_metrics"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_crm_content_conf,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      ngx_http_crm_metrics_handler },
+
+    { ngx_string("crm_health"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_crm_content_conf,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      ngx_http_crm_health_handler },
+
     { ngx_string("crm_decide"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_http_crm_content_conf,
@@ -267,7 +288,7 @@ ngx_http_crm_uuid_variable(
     ctx = ngx_http_crm_get_ctx(r);
 
     /* a new visitor whose answer left without a cookie never existed */
-    if (ctx == NULL || !ctx->has_visitor
+    if (ctx == NULL || !ctx->has_visitor || ngx_http_crm_dry_run(r)
         || (ctx->visitor_new && !ctx->cookie_sent && r->main->header_sent))
     {
         v->not_found = 1;
@@ -413,6 +434,7 @@ ngx_http_crm_create_loc_conf(ngx_conf_t *cf)
     }
 
     clcf->enable = NGX_CONF_UNSET;
+    clcf->dry_run = NGX_CONF_UNSET;
     clcf->capture = NGX_CONF_UNSET_UINT;
     clcf->cookie_secure = NGX_CONF_UNSET_UINT;
     clcf->session_timeout = NGX_CONF_UNSET;
@@ -438,6 +460,7 @@ ngx_http_crm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_crm_main_conf_t *cmcf;
 
     ngx_conf_merge_value(conf->enable, prev->enable, 0);
+    ngx_conf_merge_value(conf->dry_run, prev->dry_run, 0);
     ngx_conf_merge_uint_value(
         conf->capture, prev->capture, NGX_HTTP_CRM_CAPTURE_HTML);
     ngx_conf_merge_str_value(conf->site_name, prev->site_name, "default");
@@ -750,6 +773,7 @@ ngx_http_crm_init_process(ngx_cycle_t *cycle)
     (void) ngx_http_crm_pg_init(cmcf, cycle);
     (void) ngx_http_crm_set_init(cmcf, cycle);
     (void) ngx_http_crm_watch_init(cmcf, cycle);
+    (void) ngx_http_crm_health_init(cmcf, cycle);
 
     return NGX_OK;
 }
@@ -771,6 +795,7 @@ ngx_http_crm_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_http_crm_watch_exit(cmcf);
+    ngx_http_crm_health_exit(cmcf);
     ngx_http_crm_pg_exit(cmcf);
     ngx_http_crm_set_exit(cmcf);
     ngx_http_crm_redis_exit(cmcf);

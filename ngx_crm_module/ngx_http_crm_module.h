@@ -33,6 +33,7 @@ typedef struct ngx_http_crm_geo_s       ngx_http_crm_geo_t;
 typedef struct ngx_http_crm_clients_s   ngx_http_crm_clients_t;
 typedef struct ngx_http_crm_watch_s     ngx_http_crm_watch_t;
 typedef struct ngx_http_crm_watcher_s   ngx_http_crm_watcher_t;
+typedef struct ngx_http_crm_health_s    ngx_http_crm_health_t;
 
 
 /* Counters of all workers, in shared memory; one name and help text each in
@@ -79,6 +80,9 @@ typedef enum {
     NGX_HTTP_CRM_GEOIP_ERRORS,    /* look-ups that met a damaged file */
     NGX_HTTP_CRM_FILES_LOADED,    /* new versions of files taken */
     NGX_HTTP_CRM_FILES_REFUSED,   /* new versions with a fault */
+    NGX_HTTP_CRM_DRY_RUN_EVENTS,  /* kept back by crm_dry_run */
+    NGX_HTTP_CRM_DRY_RUN_COOKIES, /* kept back by crm_dry_run */
+    NGX_HTTP_CRM_DRY_RUN_SLOTS,   /* decided, and left as they were */
     NGX_HTTP_CRM_NCOUNTERS
 } ngx_http_crm_counter_e;
 
@@ -127,6 +131,7 @@ typedef struct {
     ngx_http_crm_redis_t    *redis; /* one connection, pipelined */
     ngx_http_crm_pg_t       *pg;
     ngx_http_crm_watcher_t  *watcher;  /* NULL: there is no such file */
+    ngx_http_crm_health_t   *health;
     ngx_http_crm_counters_t *counters; /* in counters_zone; never NULL then */
     char                    *hit_room; /* TRACKER_HIT_ROOM bytes, once used */
 #if (NGX_THREADS)
@@ -177,6 +182,7 @@ typedef struct {
 
 typedef struct {
     ngx_flag_t           enable;  /* crm */
+    ngx_flag_t           dry_run; /* crm_dry_run: nothing leaves */
     ngx_uint_t           capture; /* crm_capture */
     ngx_http_crm_site_t *site;    /* crm_site */
     ngx_str_t            site_name;
@@ -257,6 +263,13 @@ extern ngx_module_t ngx_http_crm_body_module; /* slot filter, after gunzip */
     (void) ngx_atomic_fetch_add(&(cmcf)->counters->value[which], 1)
 #define ngx_http_crm_count_by(cmcf, which, n)                                  \
     (void) ngx_atomic_fetch_add(&(cmcf)->counters->value[which], n)
+
+
+/* 1: everything is computed, but nothing of it may be seen or leave */
+#define ngx_http_crm_dry_run(r)                                                \
+    (((ngx_http_crm_loc_conf_t *) ngx_http_get_module_loc_conf(                \
+          (r)->main, ngx_http_crm_module))                                     \
+            ->dry_run)
 
 
 /* ---- ngx_http_crm_module.c ---------------------------------------------- */
@@ -827,7 +840,59 @@ void ngx_http_crm_piece_sent(
 
 /* ---- ngx_http_crm_status.c: counters for the operator ------------------- */
 
+#define NGX_HTTP_CRM_VERSION "0.1.0"
+
+typedef struct {
+    const char *name;    /* in crm_status */
+    const char *metric;  /* in crm_metrics: crm_<metric>_total; NULL: name */
+    ngx_uint_t  seconds; /* counts ns, and the metric is in seconds */
+    const char *help;
+} ngx_http_crm_counter_t;
+
+typedef struct {
+    ngx_str_t              name; /* of the file */
+    tracker_journal_stat_t stat;
+} ngx_http_crm_status_journal_t;
+
+/* Names and meanings, for every page that shows counters. */
+extern const ngx_http_crm_counter_t
+    ngx_http_crm_counter[NGX_HTTP_CRM_NCOUNTERS];
+
 ngx_int_t ngx_http_crm_status_handler(ngx_http_request_t *r);
+/* Refuses what is no GET or HEAD, or comes while "crm on" is nowhere. */
+ngx_int_t ngx_http_crm_status_begin(ngx_http_request_t *r);
+/* Sends a page that is in one buffer. */
+ngx_int_t ngx_http_crm_status_send(ngx_http_request_t *r, ngx_uint_t status,
+    const char *type, ngx_buf_t *b);
+/* Of ngx_http_crm_status_journal_t, all ring files there are; NULL: memory. */
+ngx_array_t *ngx_http_crm_status_journals(
+    ngx_http_request_t *r, ngx_str_t *dir);
+/* How old the oldest of so many events is; 0: there is none. */
+uint64_t ngx_http_crm_status_age_ms(
+    uint64_t now_us, uint64_t events, uint64_t oldest_us);
+
+/* ---- ngx_http_crm_metrics.c: the same for Prometheus -------------------- */
+
+ngx_int_t ngx_http_crm_metrics_handler(ngx_http_request_t *r);
+
+/* ---- ngx_http_crm_health.c: can events be taken, and who is away -------- */
+
+typedef enum {
+    NGX_HTTP_CRM_SINK_REDIS = 0,
+    NGX_HTTP_CRM_SINK_POSTGRES,
+    NGX_HTTP_CRM_NSINKS
+} ngx_http_crm_sink_e;
+
+ngx_int_t ngx_http_crm_health_init(
+    ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle);
+void ngx_http_crm_health_exit(ngx_http_crm_main_conf_t *cmcf);
+/* "up", "down" or "off", as this worker sees it. */
+const char *ngx_http_crm_health_state(
+    ngx_http_crm_main_conf_t *cmcf, ngx_http_crm_sink_e sink);
+/* Seconds for which this worker has not reached it; 0: it is there. */
+time_t ngx_http_crm_health_away(
+    ngx_http_crm_main_conf_t *cmcf, ngx_http_crm_sink_e sink);
+ngx_int_t ngx_http_crm_health_handler(ngx_http_request_t *r);
 
 
 #pragma GCC visibility pop

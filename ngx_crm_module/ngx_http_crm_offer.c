@@ -512,7 +512,8 @@ ngx_http_crm_offer_handler(ngx_http_request_t *r)
         ngx_http_get_module_main_conf(r, ngx_http_crm_module), ctx);
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
 
-    if (state == NGX_HTTP_CRM_ZONE_STALE || lookup == NULL || clcf->budget == 0)
+    if (state == NGX_HTTP_CRM_ZONE_STALE || lookup == NULL || clcf->budget == 0
+        || clcf->dry_run)
     {
         ctx->state_loaded = 1;
         return NGX_DECLINED;
@@ -616,6 +617,11 @@ ngx_http_crm_offer_slot(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     rc = ngx_http_crm_offer_render(r, &decision, &offer->request, content);
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    if (ngx_http_crm_dry_run(r)) {
+        ngx_http_crm_count(cmcf, NGX_HTTP_CRM_DRY_RUN_SLOTS);
+        return NGX_DECLINED;
     }
 
     shown->slot.data = slot.data;

@@ -116,7 +116,7 @@ ngx_http_crm_slot_handler(ngx_http_request_t *r)
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
 
-    if (r != r->main || !clcf->enable || !clcf->markers
+    if (r != r->main || !clcf->enable || !clcf->markers || clcf->dry_run
         || !(r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)))
     {
         return NGX_DECLINED;
@@ -219,7 +219,9 @@ ngx_http_crm_head_filter(ngx_http_request_t *r)
         return ngx_http_crm_next_header_filter(r);
     }
 
-    if (ngx_http_crm_slot_encoded(r) && ngx_http_crm_slot_wanted(r, ctx)) {
+    if (ngx_http_crm_slot_encoded(r) && !ngx_http_crm_dry_run(r)
+        && ngx_http_crm_slot_wanted(r, ctx))
+    {
         r->gzip_tested = 1;
         r->gzip_ok = 0;
     }
@@ -416,7 +418,9 @@ ngx_http_crm_slot_header(ngx_http_request_t *r)
     rc = NGX_DECLINED;
 
     if (ngx_http_crm_slot_wanted(r, ctx)) {
-        r->gzip_tested = 0;
+        if (!ngx_http_crm_dry_run(r)) {
+            r->gzip_tested = 0;
+        }
 
         if (!ngx_http_crm_slot_encoded(r)) {
             rc = NGX_OK;
@@ -427,7 +431,9 @@ ngx_http_crm_slot_header(ngx_http_request_t *r)
         return rc;
     }
 
-    if (rc == NGX_OK && ngx_http_crm_slot_private(r) != NGX_OK) {
+    if (rc == NGX_OK && !ngx_http_crm_dry_run(r)
+        && ngx_http_crm_slot_private(r) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

@@ -13,65 +13,63 @@
 #include "ngx_http_crm_module.h"
 
 
-#define NGX_HTTP_CRM_VERSION "0.1.0"
 /* a journal's object with the longest numbers and a file name of 64 bytes */
-#define NGX_HTTP_CRM_STATUS_JOURNAL_BYTES 512
+#define NGX_HTTP_CRM_STATUS_JOURNAL_BYTES 640
 #define NGX_HTTP_CRM_STATUS_SITE_BYTES    128
 #define NGX_HTTP_CRM_STATUS_COUNTER_BYTES 64
 #define NGX_HTTP_CRM_STATUS_FIXED_BYTES   1024
 #define NGX_HTTP_CRM_STATUS_JOURNALS_MAX  256
 
 
-typedef struct {
-    ngx_str_t              name; /* of the file */
-    tracker_journal_stat_t stat;
-} ngx_http_crm_status_journal_t;
-
-
+/* clang-format off */
 /* In the order of ngx_http_crm_counter_e. */
-static const char *const ngx_http_crm_counter_names[NGX_HTTP_CRM_NCOUNTERS] = {
-    "events",
-    "shed",
-    "ns",
-    "ns_samples",
-    "visitors_new",
-    "cookie_bad",
-    "sessions",
-    "invalid_text",
-    "batches",
-    "batches_again",
-    "redis_errors",
-    "redis_rewinds",
-    "pg_errors",
-    "zone_hits",
-    "zone_misses",
-    "zone_evicted",
-    "lookups",
-    "budget_spent",
-    "decisions",
-    "slots_filled",
-    "slots_unclosed",
-    "sets",
-    "sets_refused",
-    "profiles_large",
-    "export_ns",
-    "sessions_unsent",
-    "identify_bad",
-    "collect_requests",
-    "collect_events",
-    "collect_invalid",
-    "collect_bad_request",
-    "collect_unknown_key",
-    "collect_forbidden",
-    "collect_too_large",
-    "collect_full",
-    "upstream_bad",
-    "extract_skipped",
-    "bot_events",
-    "geoip_errors",
-    "files_loaded",
-    "files_refused",
+const ngx_http_crm_counter_t ngx_http_crm_counter[NGX_HTTP_CRM_NCOUNTERS] = {
+    {"events", NULL, 0, "events appended to a journal"},
+    {"shed", NULL, 0, "events refused: journal full or record too long"},
+    {"ns", "capture_seconds", 1, "time spent capturing, of sampled requests"},
+    {"ns_samples", "capture_samples", 0, "requests that were sampled"},
+    {"visitors_new", NULL, 0, "cookies made"},
+    {"cookie_bad", NULL, 0, "forged, truncated or damaged cookies"},
+    {"sessions", NULL, 0, "sessions begun"},
+    {"invalid_text", NULL, 0, "bytes replaced by U+FFFD"},
+    {"batches", NULL, 0, "batches accepted by Redis"},
+    {"batches_again", NULL, 0, "batches that Redis had accepted before"},
+    {"redis_errors", NULL, 0, "connections to Redis lost, errors, nonsense"},
+    {"redis_rewinds", NULL, 0, "times Redis had lost data, sent again"},
+    {"pg_errors", NULL, 0, "connections to PostgreSQL lost, errors"},
+    {"zone_hits", NULL, 0, "visitor state was in the zone"},
+    {"zone_misses", NULL, 0, "visitor state was not in the zone"},
+    {"zone_evicted", NULL, 0, "cells given to another visitor"},
+    {"lookups", NULL, 0, "questions sent to Redis and PostgreSQL"},
+    {"budget_spent", NULL, 0, "pages that did not wait any longer"},
+    {"decisions", NULL, 0, "slots asked for"},
+    {"slots_filled", NULL, 0, "slots whose content left"},
+    {"slots_unclosed", NULL, 0, "markers without an end, passed unchanged"},
+    {"sets", NULL, 0, "campaign sets compiled"},
+    {"sets_refused", NULL, 0, "campaign sets with a fault"},
+    {"profiles_large", NULL, 0, "profiles too large for a zone cell"},
+    {"export_ns", "export_seconds", 1, "time spent on delivery to Redis"},
+    {"sessions_unsent", NULL, 0, "session states not written to Redis"},
+    {"identify_bad", NULL, 0, "X-CRM-Identify headers refused"},
+    {"collect_requests", NULL, 0, "requests of client libraries"},
+    {"collect_events", NULL, 0, "events of client libraries appended to a journal"},
+    {"collect_invalid", NULL, 0, "events of client libraries that can be none"},
+    {"collect_bad_request", NULL, 0, "requests refused with 400, 404, 405 or 415"},
+    {"collect_unknown_key", NULL, 0, "requests refused with 401"},
+    {"collect_forbidden", NULL, 0, "requests refused with 403: a foreign origin"},
+    {"collect_too_large", NULL, 0, "requests refused with 413"},
+    {"collect_full", NULL, 0, "requests asked to come again with 503"},
+    {"upstream_bad", NULL, 0, "X-CRM-Event headers refused"},
+    {"extract_skipped", NULL, 0, "forms and replies crm_extract did not look at"},
+    {"bot_events", NULL, 0, "events labelled as those of a robot"},
+    {"geoip_errors", NULL, 0, "look-ups that met damage in a file of places"},
+    {"files_loaded", NULL, 0, "new versions of watched files taken"},
+    {"files_refused", NULL, 0, "new versions of watched files with a fault"},
+    {"dry_run_events", NULL, 0, "events that crm_dry_run kept back"},
+    {"dry_run_cookies", NULL, 0, "cookies that crm_dry_run kept back"},
+    {"dry_run_slots", NULL, 0, "slots that crm_dry_run left as they were"},
 };
+/* clang-format on */
 
 
 static ngx_int_t
@@ -115,7 +113,7 @@ ngx_http_crm_status_journal(
 }
 
 
-static ngx_array_t *
+ngx_array_t *
 ngx_http_crm_status_journals(ngx_http_request_t *r, ngx_str_t *dir)
 {
     ngx_dir_t    d;
@@ -153,7 +151,7 @@ ngx_http_crm_status_counters(u_char *p, ngx_http_crm_main_conf_t *cmcf)
 
     for (i = 0; i < NGX_HTTP_CRM_NCOUNTERS; i++) {
         p = ngx_sprintf(p, "%s\"%s\":%uA", i == 0 ? "" : ",",
-            ngx_http_crm_counter_names[i], cmcf->counters->value[i]);
+            ngx_http_crm_counter[i].name, cmcf->counters->value[i]);
     }
 
     *p++ = '}';
@@ -162,10 +160,19 @@ ngx_http_crm_status_counters(u_char *p, ngx_http_crm_main_conf_t *cmcf)
 }
 
 
+uint64_t
+ngx_http_crm_status_age_ms(uint64_t now_us, uint64_t events, uint64_t oldest_us)
+{
+    return events != 0 && oldest_us != 0 && oldest_us < now_us
+               ? (now_us - oldest_us) / 1000
+               : 0;
+}
+
+
 static u_char *
 ngx_http_crm_status_write_journals(u_char *p, ngx_array_t *journals)
 {
-    uint64_t                       now_us, in_journal, lag_ms;
+    uint64_t                       now_us, in_journal, lag_ms, unsent_ms;
     uint64_t                       appended, durable, waiting, shed;
     ngx_uint_t                     i;
     ngx_http_crm_status_journal_t *j;
@@ -178,11 +185,10 @@ ngx_http_crm_status_write_journals(u_char *p, ngx_array_t *journals)
 
     for (i = 0; i < journals->nelts; i++) {
         in_journal = j[i].stat.written - j[i].stat.durable;
-        lag_ms = 0;
-
-        if (in_journal != 0 && j[i].stat.oldest_us < now_us) {
-            lag_ms = (now_us - j[i].stat.oldest_us) / 1000;
-        }
+        lag_ms =
+            ngx_http_crm_status_age_ms(now_us, in_journal, j[i].stat.oldest_us);
+        unsent_ms = ngx_http_crm_status_age_ms(
+            now_us, j[i].stat.written - j[i].stat.sent, j[i].stat.unsent_us);
 
         appended += j[i].stat.written + j[i].stat.shed;
         durable += j[i].stat.durable;
@@ -193,12 +199,14 @@ ngx_http_crm_status_write_journals(u_char *p, ngx_array_t *journals)
             "%s{\"file\":\"%V\",\"producer\":\"%*s\",\"written\":%uL,"
             "\"sent\":%uL,\"durable\":%uL,\"in_journal\":%uL,\"shed\":%uL,"
             "\"damaged\":%uL,\"used_bytes\":%uL,\"total_bytes\":%uL,"
-            "\"lag_s\":%uL.%03uL}",
+            "\"lag_s\":%uL.%03uL,\"unsent_lag_s\":%uL.%03uL,"
+            "\"appended\":%uL}",
             i == 0 ? "" : ",", &j[i].name, (size_t) TRACKER_PRODUCER_TEXT,
             j[i].stat.producer, j[i].stat.written, j[i].stat.sent,
             j[i].stat.durable, in_journal, j[i].stat.shed, j[i].stat.damaged,
             j[i].stat.used_bytes, j[i].stat.total_bytes, lag_ms / 1000,
-            lag_ms % 1000);
+            lag_ms % 1000, unsent_ms / 1000, unsent_ms % 1000,
+            j[i].stat.written + j[i].stat.shed);
     }
 
     return ngx_sprintf(p,
@@ -250,9 +258,12 @@ ngx_http_crm_status_write(
     ngx_http_crm_zone_stat(cmcf, &cells, &used, &cell_bytes);
     p = ngx_sprintf(p,
         ",\"zone\":{\"cells\":%ui,\"used\":%ui,\"cell_bytes\":%uz},"
-        "\"redis\":{\"state\":\"%s\"},\"postgres\":{\"state\":\"%s\"},",
+        "\"redis\":{\"state\":\"%s\",\"away_s\":%T},"
+        "\"postgres\":{\"state\":\"%s\",\"away_s\":%T},",
         cells, used, cell_bytes, ngx_http_crm_redis_state(cmcf),
-        ngx_http_crm_pg_state(cmcf));
+        ngx_http_crm_health_away(cmcf, NGX_HTTP_CRM_SINK_REDIS),
+        ngx_http_crm_pg_state(cmcf),
+        ngx_http_crm_health_away(cmcf, NGX_HTTP_CRM_SINK_POSTGRES));
     p = ngx_http_crm_status_sites(p, cmcf);
 
     samples = cmcf->counters->value[NGX_HTTP_CRM_NS_SAMPLES];
@@ -264,22 +275,12 @@ ngx_http_crm_status_write(
 
 
 ngx_int_t
-ngx_http_crm_status_handler(ngx_http_request_t *r)
+ngx_http_crm_status_begin(ngx_http_request_t *r)
 {
-    size_t                    size;
-    ngx_int_t                 rc;
-    ngx_buf_t                *b;
-    ngx_chain_t               out;
-    ngx_array_t              *journals;
     ngx_http_crm_main_conf_t *cmcf;
 
     if (!(r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD))) {
         return NGX_HTTP_NOT_ALLOWED;
-    }
-
-    rc = ngx_http_discard_request_body(r);
-    if (rc != NGX_OK) {
-        return rc;
     }
 
     cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
@@ -288,7 +289,55 @@ ngx_http_crm_status_handler(ngx_http_request_t *r)
         return NGX_HTTP_SERVICE_UNAVAILABLE; /* "crm on" is nowhere */
     }
 
+    return ngx_http_discard_request_body(r);
+}
+
+
+ngx_int_t
+ngx_http_crm_status_send(
+    ngx_http_request_t *r, ngx_uint_t status, const char *type, ngx_buf_t *b)
+{
+    ngx_int_t   rc;
+    ngx_chain_t out;
+
+    b->last_buf = (r == r->main) ? 1 : 0;
+    b->last_in_chain = 1;
+
+    r->headers_out.content_type.data = (u_char *) type;
+    r->headers_out.content_type.len = ngx_strlen(type);
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = b->last - b->pos;
+
+    rc = ngx_http_send_header(r);
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+ngx_int_t
+ngx_http_crm_status_handler(ngx_http_request_t *r)
+{
+    size_t                    size;
+    ngx_int_t                 rc;
+    ngx_buf_t                *b;
+    ngx_array_t              *journals;
+    ngx_http_crm_main_conf_t *cmcf;
+
+    rc = ngx_http_crm_status_begin(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
     journals = ngx_http_crm_status_journals(r, &cmcf->journal_path->name);
+
     if (journals == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -304,21 +353,6 @@ ngx_http_crm_status_handler(ngx_http_request_t *r)
     }
 
     b->last = ngx_http_crm_status_write(b->pos, cmcf, journals);
-    b->last_buf = (r == r->main) ? 1 : 0;
-    b->last_in_chain = 1;
 
-    ngx_str_set(&r->headers_out.content_type, "application/json");
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-    r->headers_out.status = NGX_HTTP_OK;
-    r->headers_out.content_length_n = b->last - b->pos;
-
-    rc = ngx_http_send_header(r);
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-
-    out.buf = b;
-    out.next = NULL;
-
-    return ngx_http_output_filter(r, &out);
+    return ngx_http_crm_status_send(r, NGX_HTTP_OK, "application/json", b);
 }

@@ -113,7 +113,7 @@ ngx_http_crm_said_uid(
 
     cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
 
-    if (cmcf->zone != NULL) {
+    if (cmcf->zone != NULL && ctx->has_visitor && !ngx_http_crm_dry_run(r)) {
         ngx_http_crm_zone_identify(cmcf, ctx->site, ctx->visitor.id, &ctx->uid);
     }
 

@@ -531,11 +531,16 @@ ngx_http_crm_visitor_answer(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
         return NGX_OK;
     }
 
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
+
+    if (clcf->dry_run) {
+        ngx_http_crm_count(cmcf, NGX_HTTP_CRM_DRY_RUN_COOKIES);
+        return NGX_OK;
+    }
+
     if (!caching.any && ngx_http_crm_private_add(r) != NGX_OK) {
         return NGX_ERROR;
     }
-
-    cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
 
     if (ngx_http_crm_cookie_add(r, ctx, cmcf, clcf) != NGX_OK) {
         return NGX_ERROR;

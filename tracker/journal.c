@@ -296,6 +296,12 @@ tracker_journal_set_sent(tracker_journal_t *journal, uint64_t seq)
         seq = map->now.state.durable;
     }
 
+    /* most of the time it is the record that was read last */
+    if (seq == map->now.read_seq) {
+        map->now.sent_seq = seq;
+        map->now.sent_pos = map->now.read_pos;
+    }
+
     map->now.state.sent = seq;
     tracker_journal_state_write(map);
 }
@@ -355,5 +361,19 @@ tracker_journal_stat(
     seq = map->now.state.tail_seq;
     if (tracker_journal_step(map, &pos, &seq, &head) == TRACKER_OK) {
         stat->oldest_us = head.at_us;
+    }
+
+    if (stat->sent >= stat->written) {
+        return;
+    }
+
+    stat->unsent_us = stat->oldest_us;
+
+    if (tracker_journal_unsent(map, &map->now.state, &pos)) {
+        stat->unsent_bytes = map->now.pos - pos;
+
+        if (tracker_journal_step(map, &pos, &seq, &head) == TRACKER_OK) {
+            stat->unsent_us = head.at_us;
+        }
     }
 }

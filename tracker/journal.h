@@ -71,6 +71,8 @@ struct tracker_journal_map_s {
         uint64_t        reserved;     /* bytes of data, 0: none */
         uint64_t        read_seq;     /* of the record last read */
         uint64_t        read_pos;     /* behind it */
+        uint64_t        sent_seq;     /* a record, `sent` or before it */
+        uint64_t        sent_pos;     /* behind that record */
         uint64_t        turn;         /* which copy of end is next */
     } now;
 };
@@ -100,6 +102,9 @@ void tracker_journal_end_read(const tracker_journal_map_t *map,
 /* Publish the working copy. */
 void tracker_journal_state_write(tracker_journal_map_t *map);
 void tracker_journal_end_write(tracker_journal_map_t *map);
+/* 1 if the working copy knows where the first record not sent is: at *pos. */
+int  tracker_journal_unsent(const tracker_journal_map_t *map,
+     const journal_state_t *state, uint64_t *pos);
 void tracker_journal_stat_fill(tracker_journal_stat_t *stat,
     const journal_state_t *state, const journal_end_t *end,
     const journal_identity_t *identity);

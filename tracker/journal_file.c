@@ -361,15 +361,14 @@ tracker_journal_close(tracker_journal_t *journal)
 }
 
 
-/* When the record at the tail was appended, 0 if it cannot be told. */
+/* When the first record from pos on was appended, 0 if it cannot be told. */
 static uint64_t
-journal_peek_oldest(
-    int fd, const journal_state_t *state, uint64_t end, uint64_t ring)
+journal_peek_oldest(int fd, uint64_t pos, uint64_t end, uint64_t ring)
 {
-    uint64_t       pos, bytes, room;
+    uint64_t       bytes, room;
     journal_head_t head;
 
-    for (pos = state->tail_pos; pos < end; pos += bytes) {
+    for (/* void */; pos < end; pos += bytes) {
         room = ring - pos % ring;
         if (room < JOURNAL_HEAD) {
             bytes = room;
@@ -404,7 +403,7 @@ tracker_result_e
 tracker_journal_peek(const char *path, tracker_journal_stat_t *stat)
 {
     int                       fd, saved;
-    uint64_t                  ring;
+    uint64_t                  ring, unsent;
     unsigned                  tries;
     journal_end_t             end;
     journal_state_t           state;
@@ -436,7 +435,21 @@ tracker_journal_peek(const char *path, tracker_journal_stat_t *stat)
         ring = identity->size - JOURNAL_PAGE;
         tracker_journal_end_read(&header, &state, ring, &end);
         tracker_journal_stat_fill(stat, &state, &end, identity);
-        stat->oldest_us = journal_peek_oldest(fd, &state, end.pos, ring);
+        stat->oldest_us =
+            journal_peek_oldest(fd, state.tail_pos, end.pos, ring);
+
+        if (stat->sent >= stat->written) {
+            break;
+        }
+
+        stat->unsent_us = stat->oldest_us;
+
+        if (tracker_journal_unsent(&header, &state, &unsent)
+            && unsent <= end.pos) {
+            stat->unsent_us = journal_peek_oldest(fd, unsent, end.pos, ring);
+            stat->unsent_bytes = end.pos - unsent;
+        }
+
         break;
     }
 

@@ -166,6 +166,32 @@ tracker_journal_identity_fill(
 }
 
 
+/*
+ * Of a file that is not ours the working copy may be from before a crash: it
+ * is believed only where it says what the state says.
+ */
+int
+tracker_journal_unsent(const tracker_journal_map_t *map,
+    const journal_state_t *state, uint64_t *pos)
+{
+    *pos = state->tail_pos;
+
+    if (state->sent <= state->tail_seq) {
+        return 1;
+    }
+
+    if (map->now.sent_seq != state->sent || map->now.sent_pos < state->tail_pos
+        || map->now.sent_pos % JOURNAL_ALIGN != 0)
+    {
+        return 0;
+    }
+
+    *pos = map->now.sent_pos;
+
+    return 1;
+}
+
+
 void
 tracker_journal_stat_fill(tracker_journal_stat_t *stat,
     const journal_state_t *state, const journal_end_t *end,
@@ -179,6 +205,7 @@ tracker_journal_stat_fill(tracker_journal_stat_t *stat,
     stat->shed = state->shed;
     stat->damaged = state->damaged;
     stat->used_bytes = end->pos - state->tail_pos;
+    stat->unsent_bytes = stat->sent < stat->written ? stat->used_bytes : 0;
     stat->total_bytes = identity->size - JOURNAL_PAGE;
 }
 

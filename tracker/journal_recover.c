@@ -132,6 +132,11 @@ journal_scan(journal_scan_t *scan)
         {
             scan->pos += bytes;
             scan->seq = head.seq;
+
+            if (scan->seq <= scan->map->now.state.sent) {
+                scan->map->now.sent_seq = scan->seq;
+                scan->map->now.sent_pos = scan->pos;
+            }
             continue;
         }
 
@@ -166,6 +171,8 @@ tracker_journal_recover(tracker_journal_map_t *map, uint64_t size)
     scan.seq = state.tail_seq;
     scan.limit = state.tail_pos + map->now.ring;
     scan.budget = JOURNAL_SCAN_FACTOR * map->now.ring;
+    map->now.sent_seq = scan.seq;
+    map->now.sent_pos = scan.pos;
     journal_scan(&scan);
 
     /* An unused rest of the ring belongs to what comes next, if anything. */

@@ -738,14 +738,16 @@ typedef struct {
 
 typedef struct {
     char     producer[TRACKER_PRODUCER_TEXT];
-    uint64_t written;     /* sequence of the last record appended; 0: none */
-    uint64_t sent;        /* last one accepted by Redis */
-    uint64_t durable;     /* last one committed in PostgreSQL */
-    uint64_t shed;        /* events refused because the ring was full */
-    uint64_t damaged;     /* records that failed their CRC on recovery */
-    uint64_t used_bytes;  /* between the reclaimed end and the written end */
-    uint64_t total_bytes; /* of the ring */
-    uint64_t oldest_us;   /* UTC, when the oldest not durable was appended */
+    uint64_t written;      /* sequence of the last record appended; 0: none */
+    uint64_t sent;         /* last one accepted by Redis */
+    uint64_t durable;      /* last one committed in PostgreSQL */
+    uint64_t shed;         /* events refused because the ring was full */
+    uint64_t damaged;      /* records that failed their CRC on recovery */
+    uint64_t used_bytes;   /* between the reclaimed end and the written end */
+    uint64_t total_bytes;  /* of the ring */
+    uint64_t oldest_us;    /* UTC, when the oldest not durable was appended */
+    uint64_t unsent_us;    /* UTC, when the oldest not sent was; or 0 */
+    uint64_t unsent_bytes; /* of the ring that Redis has not got, at most */
 } tracker_journal_stat_t;
 
 typedef struct {

@@ -69,6 +69,7 @@ WRONG = [
      ['crm_collect_origin', 'shop.example', 'https://']),
     ('', 'crm on;', ['crm_journal', 'add']),
     (JOURNAL, 'crm maybe;', ['crm', 'maybe']),
+    (JOURNAL, 'crm on; crm_dry_run maybe;', ['crm_dry_run', 'maybe', '"on"']),
     (JOURNAL + JOURNAL, 'crm on;', ['crm_journal', 'is duplicate']),
     ('crm_journal @DIR@/j size=12;', 'crm on;', ['crm_journal', '12']),
     ('crm_journal @DIR@/j size=1x;', 'crm on;', ['crm_journal', '1x']),

@@ -53,6 +53,7 @@ test_reopen_keeps_all(void **state)
     uint8_t                other[8] = {9, 9, 9, 9, 9, 9, 9, 9};
     uint64_t               seq;
     place_t               *place = *state;
+    tracker_record_t       record;
     tracker_journal_t      journal;
     tracker_journal_stat_t before, after;
 
@@ -60,10 +61,13 @@ test_reopen_keeps_all(void **state)
     for (seq = 1; seq <= 500; seq++) {
         assert_int_equal(append(&journal, seq), TRACKER_OK);
     }
+    assert_int_equal(tracker_journal_next(&journal, 299, &record), TRACKER_OK);
     tracker_journal_set_sent(&journal, 300);
     tracker_journal_set_durable(&journal, 200);
     tracker_journal_shed(&journal);
     before = stat_of(&journal);
+    assert_int_equal(tracker_journal_peek(place->path, &after), TRACKER_OK);
+    assert_memory_equal(&before, &after, sizeof(before));
     tracker_journal_close(&journal);
 
     /* Size and seed are a new file's. */
@@ -75,6 +79,8 @@ test_reopen_keeps_all(void **state)
     assert_int_equal(after.sent, 300);
     assert_int_equal(after.durable, 200);
     assert_int_equal(after.oldest_us, AT + 201);
+    assert_int_equal(after.unsent_us, AT + 301);
+    assert_true(after.unsent_bytes < after.used_bytes);
     assert_int_equal(read_all(&journal, 0), 500);
     assert_int_equal(append(&journal, 501), TRACKER_OK);
     assert_int_equal(read_all(&journal, 300), 501);
@@ -109,6 +115,43 @@ test_cursors_are_clamped(void **state)
     assert_int_equal(stat_of(&journal).used_bytes, 0);
     assert_int_equal(
         tracker_journal_next(&journal, 0, &record), TRACKER_DECLINED);
+    tracker_journal_close(&journal);
+}
+
+
+/* Where it cannot be told, the oldest not durable stands in for it. */
+static void
+test_the_oldest_not_sent(void **state)
+{
+    uint64_t          seq;
+    tracker_record_t  record;
+    tracker_journal_t journal;
+
+    open_ok(&journal, *state);
+    assert_int_equal(stat_of(&journal).unsent_us, 0);
+    for (seq = 1; seq <= 10; seq++) {
+        append(&journal, seq);
+    }
+    assert_int_equal(stat_of(&journal).unsent_us, AT + 1);
+    assert_int_equal(
+        stat_of(&journal).unsent_bytes, stat_of(&journal).used_bytes);
+
+    assert_int_equal(tracker_journal_next(&journal, 5, &record), TRACKER_OK);
+    tracker_journal_set_sent(&journal, 6);
+    assert_int_equal(stat_of(&journal).unsent_us, AT + 7);
+
+    /* read on, but not accepted */
+    assert_int_equal(tracker_journal_next(&journal, 8, &record), TRACKER_OK);
+    assert_int_equal(stat_of(&journal).unsent_us, AT + 7);
+
+    tracker_journal_set_sent(&journal, 4);
+    assert_int_equal(stat_of(&journal).unsent_us, AT + 1);
+
+    tracker_journal_set_durable(&journal, 8);
+    assert_int_equal(stat_of(&journal).unsent_us, AT + 9);
+    tracker_journal_set_sent(&journal, 10);
+    assert_int_equal(stat_of(&journal).unsent_us, 0);
+    assert_int_equal(stat_of(&journal).unsent_bytes, 0);
     tracker_journal_close(&journal);
 }
 
@@ -391,6 +434,7 @@ main(void)
         with_place(test_new_file),
         with_place(test_reopen_keeps_all),
         with_place(test_cursors_are_clamped),
+        with_place(test_the_oldest_not_sent),
         with_place(test_reserve_bounds),
         with_place(test_model),
         with_place(test_wrap_in_order),
