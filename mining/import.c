@@ -22,6 +22,7 @@
 #define IMPORT_BATCH         20000
 #define IMPORT_BATCH_MAX     200000
 #define IMPORT_BLOCK_MS      200   /* XREAD; also the delay of a stop signal */
+#define IMPORT_POLL_MS       20    /* between two looks at a cluster */
 #define IMPORT_SHARE_MS      1000  /* new producers, shares, sites */
 #define IMPORT_PUBLISH_MS    60000 /* durable positions, told again */
 #define IMPORT_DAYS_MS       3600000
@@ -384,6 +385,10 @@ import_turn(import_t *im)
         if (rc == MINING_OK) {
             rc = import_read(im, im->follow ? IMPORT_BLOCK_MS : 0);
         }
+        if (rc == MINING_DECLINED && im->follow && im->redis.cluster) {
+            /* nobody can wait for several nodes in one XREAD */
+            mining_pause_ms(IMPORT_POLL_MS);
+        }
         if (rc != MINING_OK) {
             return rc;
         }
@@ -584,6 +589,7 @@ int
 mining_import(const mining_settings_t *settings, int argc, char **argv)
 {
     int         code, once;
+    char        shown[256];
     unsigned    batch, nwords;
     import_t   *im;
     const char *words[64];
@@ -624,10 +630,12 @@ mining_import(const mining_settings_t *settings, int argc, char **argv)
     }
 
     if (im->follow) {
+        mining_redis_shown(shown, sizeof(shown),
+            settings->redis != NULL ? settings->redis : "redis");
         mining_report_times();
         im->report_ms = mining_tick_ms() + IMPORT_REPORT_MS;
         mining_say("import: following %s, up to %u events per transaction",
-            settings->redis != NULL ? settings->redis : "redis", batch);
+            shown, batch);
     }
     mining_progress_start(&im->progress, "import", 0);
 

@@ -40,10 +40,7 @@ producers_list(mining_redis_t *redis, redisReply **reply)
     if (rc == MINING_OK && (*reply)->type != REDIS_REPLY_ARRAY) {
         freeReplyObject(*reply);
         *reply = NULL;
-        mining_redis_close(redis);
-        redis->error[0] = '\0';
-        mining_text(redis->error, sizeof(redis->error),
-            "the answer to SMEMBERS is no list");
+        (void) mining_redis_lost(redis, "the answer to SMEMBERS is no list");
         rc = MINING_LOST;
     }
 

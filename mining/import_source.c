@@ -63,41 +63,51 @@ mining_source_readable(const mining_producers_t *producers)
 }
 
 
-mining_result_e
-mining_source_ask(mining_source_t *source, mining_redis_t *redis,
-    const mining_producers_t *producers, unsigned block_ms)
+/*
+ * One XREAD for the readable producers from *next on: for all of them, or of a
+ * cluster, where each may be elsewhere, for one.
+ */
+static mining_result_e
+source_ask_some(mining_redis_t *redis, const mining_producers_t *producers,
+    unsigned count, unsigned block_ms, unsigned *next)
 {
     int                     argc;
-    unsigned                i, n;
-    mining_result_e         rc;
+    unsigned                i, first, last;
     static source_command_t command; /* 100 KB: not for the stack */
 
-    n = mining_source_readable(producers);
-    if (n == 0) {
+    for (first = *next;
+         first < producers->n && !source_readable(&producers->list[first]);
+         first++)
+    {
+        /* void */
+    }
+    last = redis->cluster && first < producers->n ? first + 1 : producers->n;
+    *next = last;
+
+    if (first == producers->n) {
         return MINING_DECLINED;
     }
 
-    (void) snprintf(command.count, sizeof(command.count), "%u",
-        n > SOURCE_ENTRIES ? 1 : SOURCE_ENTRIES / n);
+    (void) snprintf(command.count, sizeof(command.count), "%u", count);
 
     argc = source_word(&command, 0, "XREAD");
     argc = source_word(&command, argc, "COUNT");
     argc = source_word(&command, argc, command.count);
-    if (block_ms != 0) {
+    if (block_ms != 0 && !redis->cluster) {
         (void) snprintf(command.block, sizeof(command.block), "%u", block_ms);
         argc = source_word(&command, argc, "BLOCK");
         argc = source_word(&command, argc, command.block);
     }
     argc = source_word(&command, argc, "STREAMS");
 
-    for (i = 0; i < producers->n; i++) {
+    for (i = first; i < last; i++) {
         if (source_readable(&producers->list[i])) {
             (void) snprintf(command.keys[i], sizeof(command.keys[i]),
                 "crm:ev:%s", producers->list[i].name);
             argc = source_word(&command, argc, command.keys[i]);
         }
     }
-    for (i = 0; i < producers->n; i++) {
+    for (i = first; i < last; i++) {
         if (source_readable(&producers->list[i])) {
             (void) snprintf(command.ids[i], sizeof(command.ids[i]),
                 "%" PRId64 "-0", producers->list[i].fetched);
@@ -105,11 +115,35 @@ mining_source_ask(mining_source_t *source, mining_redis_t *redis,
         }
     }
 
-    rc = mining_redis_send(redis, argc, command.argv, command.lengths);
-    if (rc == MINING_OK) {
+    return mining_redis_send(redis, argc, command.argv, command.lengths);
+}
+
+
+mining_result_e
+mining_source_ask(mining_source_t *source, mining_redis_t *redis,
+    const mining_producers_t *producers, unsigned block_ms)
+{
+    unsigned        n, next, asked;
+    mining_result_e rc;
+
+    n = mining_source_readable(producers);
+    if (n == 0) {
+        return MINING_DECLINED;
+    }
+
+    n = n > SOURCE_ENTRIES ? 1 : SOURCE_ENTRIES / n;
+    asked = 0;
+    next = 0;
+
+    do {
+        rc = source_ask_some(redis, producers, n, block_ms, &next);
+        asked += rc == MINING_OK ? 1 : 0;
+    } while (rc == MINING_OK && next < producers->n);
+
+    if (rc == MINING_OK || rc == MINING_DECLINED) {
         rc = mining_redis_flush(redis);
     }
-    source->asked = rc == MINING_OK;
+    source->asked = rc == MINING_OK ? asked : 0;
 
     return rc;
 }
@@ -199,15 +233,54 @@ source_shaped(const redisReply *reply, mining_producers_t *producers)
 }
 
 
-mining_result_e
-mining_source_answer(mining_source_t *source, mining_redis_t *redis,
-    mining_producers_t *producers)
+static mining_result_e
+source_keep(mining_source_t *source, redisReply *reply)
 {
-    redisReply         *reply;
-    mining_result_e     rc;
     struct redisReply **kept;
 
-    source->asked = 0;
+    if (source->nkept == source->size) {
+        kept = realloc(
+            source->kept, (source->size + 16) * sizeof(struct redisReply *));
+        if (kept == NULL) {
+            freeReplyObject(reply);
+            return MINING_NOMEM;
+        }
+        source->kept = kept;
+        source->size += 16;
+    }
+
+    source->kept[source->nkept++] = reply;
+
+    return MINING_OK;
+}
+
+
+/* Goes on to the next answer that is kept; 0: there is none. */
+static int
+source_turn(mining_source_t *source)
+{
+    source->reply = NULL;
+    source->stream = 0;
+    source->entry = 0;
+    source->pos = NULL;
+
+    if (source->nused == source->nkept) {
+        return 0;
+    }
+
+    source->reply = source->kept[source->nused++];
+
+    return 1;
+}
+
+
+/* One of the answers; DECLINED: it holds nothing. */
+static mining_result_e
+source_answer_one(mining_source_t *source, mining_redis_t *redis,
+    mining_producers_t *producers)
+{
+    redisReply     *reply;
+    mining_result_e rc;
 
     rc = mining_redis_take(redis, &reply);
     if (rc != MINING_OK) {
@@ -226,31 +299,46 @@ mining_source_answer(mining_source_t *source, mining_redis_t *redis,
 
     if (!source_shaped(reply, producers)) {
         freeReplyObject(reply);
-        mining_redis_close(redis);
-        redis->error[0] = '\0';
-        mining_text(redis->error, sizeof(redis->error),
-            "the answer to XREAD is no list of entries");
-        return MINING_LOST;
+        return mining_redis_lost(
+            redis, "the answer to XREAD is no list of entries");
     }
 
-    if (source->nkept == source->size) {
-        kept = realloc(
-            source->kept, (source->size + 16) * sizeof(struct redisReply *));
-        if (kept == NULL) {
-            freeReplyObject(reply);
-            return MINING_NOMEM;
+    return source_keep(source, reply);
+}
+
+
+/* After a refusal the others are taken all the same: they are owed. */
+mining_result_e
+mining_source_answer(mining_source_t *source, mining_redis_t *redis,
+    mining_producers_t *producers)
+{
+    char            error[sizeof(redis->error)];
+    mining_result_e rc, answer;
+
+    answer = MINING_DECLINED;
+
+    for (; source->asked > 0; source->asked--) {
+        rc = source_answer_one(source, redis, producers);
+
+        if (rc == MINING_REFUSED) {
+            memcpy(error, redis->error, sizeof(error));
+            answer = rc;
+
+        } else if (rc != MINING_OK && rc != MINING_DECLINED) {
+            source->asked = 0;
+            return rc;
         }
-        source->kept = kept;
-        source->size += 16;
     }
 
-    source->kept[source->nkept++] = reply;
-    source->reply = reply;
-    source->stream = 0;
-    source->entry = 0;
-    source->pos = NULL;
+    if (answer == MINING_REFUSED) {
+        memcpy(redis->error, error, sizeof(error));
+    }
 
-    return MINING_OK;
+    if (source->reply == NULL && source_turn(source)) {
+        return MINING_OK;
+    }
+
+    return answer;
 }
 
 
@@ -389,8 +477,8 @@ mining_source_next(mining_source_t *source, const mining_producers_t *producers,
     while (source->reply != NULL) {
 
         if (source->stream == source->reply->elements) {
-            source->reply = NULL;
-            break;
+            (void) source_turn(source);
+            continue;
         }
 
         stream = source->reply->element[source->stream];
@@ -447,15 +535,19 @@ mining_source_release(mining_source_t *source)
 {
     unsigned i, n;
 
-    for (i = 0, n = 0; i < source->nkept; i++) {
-        if (source->kept[i] == source->reply) {
-            source->kept[n++] = source->kept[i];
-        } else {
-            freeReplyObject(source->kept[i]);
-        }
+    /* what is being read, and what is still to be read, stays */
+    n = source->nused - (source->reply != NULL ? 1 : 0);
+
+    for (i = 0; i < n; i++) {
+        freeReplyObject(source->kept[i]);
+    }
+    if (n > 0) {
+        memmove(source->kept, source->kept + n,
+            (source->nkept - n) * sizeof(struct redisReply *));
     }
 
-    source->nkept = n;
+    source->nkept -= n;
+    source->nused -= n;
 }
 
 
@@ -463,6 +555,7 @@ void
 mining_source_reset(mining_source_t *source)
 {
     source->reply = NULL;
+    source->nused = source->nkept;
     mining_source_release(source);
     free(source->kept);
     memset(source, 0, sizeof(*source));

@@ -61,8 +61,9 @@ main_usage(FILE *out)
     }
 
     (void) fprintf(out,
-        "\nCONNINFO is libpq's (or $CRM_PG), ADDRESS is HOST:PORT, "
-        "redis://HOST:PORT/DB\nor unix:PATH (or $CRM_REDIS).\n");
+        "\nCONNINFO is libpq's (or $CRM_PG).  ADDRESS (or $CRM_REDIS) is "
+        "HOST:PORT,\nredis://[USER:PASSWORD@]HOST:PORT/DB, unix:PATH, or of a "
+        "cluster\ncluster:[USER:PASSWORD@]HOST:PORT,HOST:PORT.\n");
 }
 
 

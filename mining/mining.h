@@ -48,7 +48,7 @@ const char *mining_result_text(mining_result_e rc);
 
 typedef struct {
     const char *pg;    /* libpq conninfo or URI */
-    const char *redis; /* redis://HOST:PORT/DB, HOST:PORT or unix:PATH */
+    const char *redis; /* as mining_redis_parse reads it */
     const char *program;
 } mining_settings_t;
 
@@ -157,27 +157,106 @@ mining_result_e mining_db_copy_end(
 int mining_db_data_error(const mining_db_t *db);
 
 
+/* ---- redis_address.c: where Redis is ------------------------------------ */
+
+#define MINING_REDIS_NODES 64 /* of a cluster */
+#define MINING_REDIS_HOST  128
+
+typedef struct {
+    char host[MINING_REDIS_HOST];
+    int  port;
+} mining_endpoint_t;
+
+typedef struct {
+    char              unix_path[108];
+    char              user[128];
+    char              password[256];
+    char              db[8];
+    mining_endpoint_t seeds[MINING_REDIS_NODES];
+    unsigned          nseeds;
+    unsigned          cluster : 1; /* it must be one */
+} mining_redis_address_t;
+
+/*
+ * HOST:PORT, redis://[USER:PASSWORD@]HOST:PORT[/DB], unix:PATH or
+ * cluster:[USER:PASSWORD@]HOST:PORT,HOST:PORT.  INVALID: *fault is a sentence.
+ */
+mining_result_e mining_redis_parse(
+    mining_redis_address_t *address, const char *text, const char **fault);
+/* The address as it may be shown: without a password. */
+void mining_redis_shown(char *shown, size_t size, const char *text);
+
+
 /* ---- redis.c: Redis ----------------------------------------------------- */
 
 struct redisContext;
 struct redisReply;
 
 typedef struct {
+    mining_endpoint_t    where;
     struct redisContext *context; /* NULL: not connected */
-    char                 error[256];
-    char                 where[256]; /* address for messages */
-} mining_redis_t;
+    int                  unflushed;
+} mining_node_t;
 
-/* connect and every answer within wait_ms */
+typedef struct {
+    char    *command; /* in RESP, of redisFormatCommandArgv */
+    int      len;
+    unsigned node; /* that owes the answer */
+} mining_owed_t;
+
+typedef struct {
+    struct redisContext   *context; /* NULL: not connected */
+    mining_redis_address_t address;
+    unsigned               wait_ms;
+    char                   error[256];
+    char                   where[256]; /* address for messages */
+
+    /* of a cluster; the nodes stay known when connections are closed */
+    int            cluster;
+    int            stale; /* the map is to be asked for again */
+    mining_node_t  nodes[MINING_REDIS_NODES];
+    unsigned       nnodes;
+    uint8_t        map[TRACKER_CLUSTER_SLOTS]; /* index of a node */
+    mining_owed_t *owed;                       /* in the order of sending */
+    size_t         owed_first;
+    size_t         owed_last;
+    size_t         owed_size;
+} mining_redis_t; /* starts zeroed */
+
+/* connect and every answer within wait_ms; finds out if it is a cluster */
 mining_result_e mining_redis_open(
     mining_redis_t *redis, const char *address, unsigned wait_ms);
-void            mining_redis_close(mining_redis_t *redis);
+void mining_redis_close(mining_redis_t *redis);
+/* The key is the second word; of XREAD, the last but one. */
 mining_result_e mining_redis_send(
     mining_redis_t *redis, int argc, const char **argv, const size_t *lengths);
 /* Writes out what was sent: its answer comes while other work is done. */
 mining_result_e mining_redis_flush(mining_redis_t *redis);
 /* REFUSED: an error answer, kept in *reply too.  LOST: closed. */
 mining_result_e mining_redis_take(
+    mining_redis_t *redis, struct redisReply **reply);
+
+/* Closes the connection with a reason; always LOST. */
+mining_result_e mining_redis_lost(mining_redis_t *redis, const char *why);
+/* A new connection, signed in; NULL: *error of redis says why. */
+struct redisContext *mining_redis_connect(
+    mining_redis_t *redis, const mining_endpoint_t *where);
+/* One command on one connection, answered; NULL: lost. */
+struct redisReply *mining_redis_call(
+    struct redisContext *context, int argc, const char **argv);
+
+
+/* ---- redis_cluster.c: nodes, slots, MOVED and ASK ------------------------ */
+
+/* Reads the map from this connection, which becomes a node's.  DECLINED: it is
+ * no cluster. */
+mining_result_e mining_cluster_map(mining_redis_t *redis,
+    struct redisContext *context, const mining_endpoint_t *where);
+void            mining_cluster_close(mining_redis_t *redis);
+mining_result_e mining_cluster_send(
+    mining_redis_t *redis, int argc, const char **argv, const size_t *lengths);
+mining_result_e mining_cluster_flush(mining_redis_t *redis);
+mining_result_e mining_cluster_take(
     mining_redis_t *redis, struct redisReply **reply);
 
 
@@ -351,14 +430,15 @@ typedef struct {
     struct redisReply **kept; /* read, not yet released */
     unsigned            nkept;
     unsigned            size;
-    struct redisReply  *reply; /* being read; also in kept */
+    unsigned            nused; /* of kept: read to the end, or being read */
+    struct redisReply  *reply; /* being read: kept[nused - 1]; or NULL */
     size_t              stream;
     size_t              entry;
     const char         *pos; /* in the text of the entry; NULL: at none */
     const char         *end;
     mining_item_t       item;
     int64_t             last;  /* sequence */
-    int                 asked; /* an XREAD is on its way */
+    unsigned            asked; /* answers to XREAD on their way */
 } mining_source_t;
 
 /* How many producers can be read: held, and their key is a stream. */

@@ -48,7 +48,7 @@ ngx_http_crm_argument(ngx_str_t *arg, const char *name, ngx_str_t *rest)
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_crm_word_is(ngx_str_t *value, const char *word)
 {
     return value->len == ngx_strlen(word)
@@ -65,7 +65,7 @@ ngx_http_crm_alnum(u_char c)
 
 
 /* Reads a whole file into pool memory; NGX_ERROR and errno when that fails. */
-static ngx_int_t
+ngx_int_t
 ngx_http_crm_read_file(
     ngx_conf_t *cf, ngx_str_t *name, size_t max, ngx_str_t *text)
 {
@@ -420,133 +420,6 @@ ngx_http_crm_slot_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             &value[1]);
         return NGX_CONF_ERROR;
     }
-
-    return NGX_CONF_OK;
-}
-
-
-/* password_file: the first line, so that the secret can have its own mode. */
-static char *
-ngx_http_crm_redis_secret(
-    ngx_conf_t *cf, ngx_http_crm_main_conf_t *cmcf, ngx_str_t *name)
-{
-    u_char   *end;
-    ngx_str_t text;
-
-    if (ngx_conf_full_name(cf->cycle, name, 1) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_http_crm_read_file(cf, name, NGX_HTTP_CRM_KEYS_BYTES, &text)
-        != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-            "invalid value \"password_file=%V\" in \"crm_redis\": the file "
-            "cannot be read: name a file whose first line is the password",
-            name);
-        return NGX_CONF_ERROR;
-    }
-
-    end = text.data;
-
-    while (end < text.data + text.len && *end != '\n' && *end != '\r') {
-        end++;
-    }
-
-    cmcf->redis_password.data = text.data;
-    cmcf->redis_password.len = end - text.data;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_crm_redis_option(
-    ngx_conf_t *cf, ngx_http_crm_main_conf_t *cmcf, ngx_str_t *arg)
-{
-    ngx_int_t n;
-    ngx_str_t s;
-
-    if (ngx_http_crm_argument(arg, "db", &s)) {
-        n = ngx_atoi(s.data, s.len);
-
-        if (n != NGX_ERROR && n <= 65535) {
-            cmcf->redis_db = n;
-            return NGX_CONF_OK;
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-            "invalid value \"%V\" in \"crm_redis\": use a number of a "
-            "database, for example db=0",
-            arg);
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_http_crm_argument(arg, "user", &s)) {
-        cmcf->redis_user = s;
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_http_crm_argument(arg, "password", &s)) {
-        cmcf->redis_password = s;
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_http_crm_argument(arg, "password_file", &s)) {
-        return ngx_http_crm_redis_secret(cf, cmcf, &s);
-    }
-
-    /* the value may be a mistyped password: it is not repeated */
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-        "invalid parameter in \"crm_redis\": use db=N, user=USER, "
-        "password=PASSWORD or password_file=FILE after the address");
-
-    return NGX_CONF_ERROR;
-}
-
-
-char *
-ngx_http_crm_redis_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_crm_main_conf_t *cmcf = conf;
-
-    ngx_url_t  url;
-    ngx_str_t *value;
-    ngx_uint_t i;
-
-    if (cmcf->redis_addr != NULL) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    ngx_memzero(&url, sizeof(ngx_url_t));
-    url.url = value[1];
-    url.default_port = 6379;
-
-    if (ngx_parse_url(cf->pool, &url) != NGX_OK || url.naddrs == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-            "invalid value \"%V\" in \"crm_redis\": %s: use an address such "
-            "as 127.0.0.1:6379 or unix:/run/redis/redis.sock",
-            &value[1], url.err != NULL ? url.err : "no address");
-        return NGX_CONF_ERROR;
-    }
-
-    for (i = 2; i < cf->args->nelts; i++) {
-        if (ngx_http_crm_redis_option(cf, cmcf, &value[i]) != NGX_CONF_OK) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    if (cmcf->redis_user.len != 0 && cmcf->redis_password.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-            "\"crm_redis\" has user=%V without a password: add "
-            "password=PASSWORD or password_file=FILE",
-            &cmcf->redis_user);
-        return NGX_CONF_ERROR;
-    }
-
-    cmcf->redis_addr = &url.addrs[0];
-    cmcf->redis_name = url.addrs[0].name;
 
     return NGX_CONF_OK;
 }

@@ -155,7 +155,7 @@ ngx_http_crm_session_send(
     }
 
     return ngx_http_crm_redis_words(
-        drain->cmcf, words, 5, ngx_http_crm_session_done, drain);
+        drain->cmcf, words, 5, 1, ngx_http_crm_session_done, drain);
 }
 
 
@@ -245,9 +245,15 @@ ngx_http_crm_export_durable_of(
         if (journal != NULL
             && ngx_memcmp(stat.producer, producer, TRACKER_PRODUCER_TEXT) == 0)
         {
-            if (seq > stat.durable) {
-                tracker_journal_set_durable(
-                    journal, ngx_min(seq, stat.written));
+            if (!drain->lanes[i].positioned) {
+                drain->lanes[i].positioned = 1;
+                drain->lanes[i].waiting = 0;
+            }
+
+            ngx_http_crm_lane_ahead(&drain->lanes[i], seq);
+
+            if (seq > stat.durable && drain->lanes[i].again == 0) {
+                tracker_journal_set_durable(journal, seq);
             }
             return;
         }
@@ -330,7 +336,7 @@ ngx_http_crm_export_ask(ngx_http_crm_export_t *drain)
         words[2 + i].len = TRACKER_PRODUCER_TEXT;
     }
 
-    if (ngx_http_crm_redis_words(drain->cmcf, words, (unsigned) n + 2,
+    if (ngx_http_crm_redis_words(drain->cmcf, words, (unsigned) n + 2, 1,
             ngx_http_crm_export_durable, drain)
         == NGX_OK)
     {
@@ -353,7 +359,7 @@ ngx_http_crm_export_flush_handler(ngx_event_t *ev)
     drain = dummy->data;
     start = ngx_http_crm_ticks();
 
-    if (ngx_http_crm_redis_state(drain->cmcf)[0] != 'u') {
+    if (!ngx_http_crm_redis_usable(drain->cmcf)) {
         return;
     }
 
@@ -443,7 +449,7 @@ ngx_http_crm_export_init(ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle)
         drain->lanes[i].cmcf = cmcf;
         drain->lanes[i].batch = drain->batch;
         drain->lanes[i].slot = i;
-        ngx_http_crm_lane_reset(&drain->lanes[i]);
+        ngx_http_crm_lane_init(&drain->lanes[i]);
     }
 
     drain->flush.handler = ngx_http_crm_export_flush_handler;
@@ -494,7 +500,7 @@ void
 ngx_http_crm_export_adopt(ngx_http_crm_main_conf_t *cmcf, ngx_uint_t n)
 {
     if (cmcf->drain != NULL) {
-        ngx_http_crm_lane_reset(&cmcf->drain->lanes[n]);
+        ngx_http_crm_lane_init(&cmcf->drain->lanes[n]);
         ngx_http_crm_lane_flush(&cmcf->drain->lanes[n]);
     }
 }

@@ -592,7 +592,6 @@ ngx_http_crm_journal_durable(
 {
     ngx_int_t                slot;
     ngx_uint_t               i;
-    tracker_journal_stat_t   stat;
     ngx_http_crm_journals_t *js;
 
     js = cmcf->journals;
@@ -616,9 +615,9 @@ ngx_http_crm_journal_durable(
         slot = ngx_http_crm_journal_adopt(js, js->waiting[i].file);
 
         if (slot != NGX_DECLINED) {
-            tracker_journal_stat(&js->slots[slot].journal, &stat);
-            tracker_journal_set_durable(
-                &js->slots[slot].journal, ngx_min(seq, stat.written));
+            /* nothing was appended to it since: no number is used twice */
+            (void) tracker_journal_advance(&js->slots[slot].journal, seq);
+            tracker_journal_set_durable(&js->slots[slot].journal, seq);
         }
 
         return;

@@ -26,9 +26,11 @@
 
 /* and one record more, 128 KB at most: XINFO's two entries fit its megabyte */
 #define NGX_HTTP_CRM_BATCH_BYTES (192 * 1024)
-#define NGX_HTTP_CRM_BATCH_HEAD  512 /* the words of XADD around the events */
-#define NGX_HTTP_CRM_BACKLOG     200 /* events: do not wait for the timer */
-#define NGX_HTTP_CRM_RETRY_MIN   100 /* ms */
+#define NGX_HTTP_CRM_BATCH_HEAD  512  /* the words of XADD around the events */
+#define NGX_HTTP_CRM_AGAIN       256  /* events numbered anew per turn */
+#define NGX_HTTP_CRM_POSITION    3000 /* ms for the importer to tell it */
+#define NGX_HTTP_CRM_BACKLOG     200  /* events: do not wait for the timer */
+#define NGX_HTTP_CRM_RETRY_MIN   100  /* ms */
 #define NGX_HTTP_CRM_RETRY_MAX   5000
 #define NGX_HTTP_CRM_KEY         (sizeof("crm:ev:") + TRACKER_PRODUCER_TEXT)
 
@@ -79,6 +81,17 @@ ngx_http_crm_lane_reset(ngx_http_crm_lane_t *lane)
 }
 
 
+void
+ngx_http_crm_lane_init(ngx_http_crm_lane_t *lane)
+{
+    lane->tried = 0;
+    lane->ahead = 0;
+    lane->again = 0;
+    lane->positioned = 0;
+    ngx_http_crm_lane_reset(lane);
+}
+
+
 tracker_journal_t *
 ngx_http_crm_lane_journal(
     ngx_http_crm_lane_t *lane, tracker_journal_stat_t *stat)
@@ -120,7 +133,12 @@ ngx_http_crm_lane_added(void *data, const tracker_reply_t *reply,
 
     lane->under_way--;
 
+    if (reply == NULL && !lane->added) {
+        lane->state = NGX_HTTP_CRM_LANE_UNKNOWN;
+    }
+
     if (reply == NULL || lane->state == NGX_HTTP_CRM_LANE_UNKNOWN) {
+        ngx_http_crm_export_wake(lane->cmcf);
         return;
     }
 
@@ -138,6 +156,101 @@ ngx_http_crm_lane_added(void *data, const tracker_reply_t *reply,
     }
 
     lane->added = 1;
+}
+
+
+/* ---- a store that is ahead of the journal ---- */
+
+void
+ngx_http_crm_lane_ahead(ngx_http_crm_lane_t *lane, uint64_t position)
+{
+    uint64_t                  known, last;
+    tracker_result_e          rc;
+    tracker_journal_t        *journal;
+    tracker_journal_stat_t    stat;
+    ngx_http_crm_main_conf_t *cmcf;
+
+    cmcf = lane->cmcf;
+    journal = ngx_http_crm_lane_journal(lane, &stat);
+
+    if (journal == NULL) {
+        return;
+    }
+
+    known = ngx_max(tracker_journal_opened(journal), lane->ahead);
+
+    if (position <= known || position <= lane->tried) {
+        return;
+    }
+
+    rc = tracker_journal_advance(journal, position);
+    last = ngx_min(position, stat.written);
+
+    ngx_log_error(NGX_LOG_ERR, cmcf->log, 0,
+        "crm redis %V is ahead of producer %*s by %uL events that the journal "
+        "lost, as after a power failure, %uL events since then are numbered "
+        "anew: %s",
+        &cmcf->redis_name, (size_t) TRACKER_PRODUCER_TEXT, stat.producer,
+        position - known, last > known ? last - known : (uint64_t) 0,
+        tracker_result_text(rc));
+
+    if (rc != TRACKER_OK) {
+        ngx_http_crm_lane_backoff(lane);
+        return;
+    }
+
+    if (lane->again == 0 && known < last) {
+        lane->again = known + 1;
+    }
+
+    lane->again_last = last;
+    lane->ahead = position;
+}
+
+
+/*
+ * Appends some more events with numbers nobody has seen.  Until all are done,
+ * neither `sent` nor `durable` may pass them, or their room would be given up.
+ */
+static void
+ngx_http_crm_lane_renumber(
+    ngx_http_crm_lane_t *lane, tracker_journal_t *journal)
+{
+    char            *room, *copy;
+    ngx_uint_t       n;
+    tracker_record_t record;
+
+    copy = malloc(TRACKER_JOURNAL_RECORD_MAX);
+
+    for (n = 0; copy != NULL && n < NGX_HTTP_CRM_AGAIN; n++) {
+
+        if (tracker_journal_next(journal, lane->again - 1, &record)
+                != TRACKER_OK
+            || record.seq > lane->again_last)
+        {
+            lane->again = 0;
+            tracker_journal_set_sent(journal, lane->ahead);
+            break;
+        }
+
+        /* reserving may give up the record's own place */
+        ngx_memcpy(copy, record.data.data, record.data.len);
+        tracker_journal_set_sent(journal, record.seq);
+        lane->again = record.seq + 1;
+
+        if (tracker_journal_reserve(journal, record.data.len, &room)
+            != TRACKER_OK) {
+            tracker_journal_shed(journal);
+            ngx_http_crm_count(lane->cmcf, NGX_HTTP_CRM_SHED);
+            continue;
+        }
+
+        ngx_memcpy(room, copy, record.data.len);
+        tracker_journal_commit(journal, record.data.len, record.at_us);
+    }
+
+    free(copy);
+    ngx_http_crm_export_wake(lane->cmcf);
 }
 
 
@@ -166,15 +279,21 @@ ngx_http_crm_lane_learned(ngx_http_crm_lane_t *lane, uint64_t last)
             stat.sent - ngx_max(last, stat.durable));
     }
 
-    if (last > stat.written) {
-        ngx_log_error(NGX_LOG_ERR, cmcf->log, 0,
-            "crm redis %V is ahead of producer %*s by %uL events that the "
-            "journal lost, as after a power failure",
-            &cmcf->redis_name, (size_t) TRACKER_PRODUCER_TEXT, stat.producer,
-            last - stat.written);
+    ngx_http_crm_lane_ahead(lane, last);
+
+    if (lane->again == 0) {
+        tracker_journal_set_sent(journal, last);
     }
 
-    tracker_journal_set_sent(journal, last);
+    /* Redis was emptied, perhaps by the power failure that cost the journal
+     * its end: only PostgreSQL can tell, through the importer, if it runs */
+    if (last == 0 && lane->tried == 0 && !lane->positioned
+        && tracker_journal_opened(journal) > 0)
+    {
+        lane->waiting = 1;
+        lane->not_before = ngx_current_msec + NGX_HTTP_CRM_POSITION;
+    }
+
     ngx_http_crm_lane_flush(lane);
 }
 
@@ -189,11 +308,17 @@ ngx_http_crm_lane_info(void *data, const tracker_reply_t *reply,
 
     lane->under_way--;
 
-    if (reply == NULL || lane->state != NGX_HTTP_CRM_LANE_ASKED) {
+    if (lane->state != NGX_HTTP_CRM_LANE_ASKED) {
+        ngx_http_crm_export_wake(lane->cmcf);
         return;
     }
 
-    /* SADD came before and was answered well, or the state would be another */
+    if (reply == NULL) {
+        lane->state = NGX_HTTP_CRM_LANE_UNKNOWN;
+        return;
+    }
+
+    /* SADD may go to another node: if it fails, the lane asks again */
     if (ngx_http_crm_reply_has(reply, "no such key")) {
         lane->stream = 0;
         ngx_http_crm_lane_learned(lane, 0);
@@ -230,7 +355,7 @@ ngx_http_crm_lane_add(ngx_http_crm_lane_t *lane, const char *producer)
     words[2].len = TRACKER_PRODUCER_TEXT;
 
     if (ngx_http_crm_redis_words(
-            lane->cmcf, words, 3, ngx_http_crm_lane_added, lane)
+            lane->cmcf, words, 3, 1, ngx_http_crm_lane_added, lane)
         != NGX_OK)
     {
         return NGX_DECLINED;
@@ -258,7 +383,7 @@ ngx_http_crm_lane_ask(ngx_http_crm_lane_t *lane, const char *producer)
     words[2].len = ngx_http_crm_export_key(key, producer);
 
     if (ngx_http_crm_redis_words(
-            lane->cmcf, words, 3, ngx_http_crm_lane_info, lane)
+            lane->cmcf, words, 3, 2, ngx_http_crm_lane_info, lane)
         == NGX_OK)
     {
         lane->under_way++;
@@ -284,7 +409,7 @@ ngx_http_crm_lane_accepted(ngx_http_crm_lane_t *lane)
         return;
     }
 
-    if (lane->last > stat.sent) {
+    if (lane->last > stat.sent && lane->again == 0) {
         tracker_journal_set_sent(journal, lane->last);
     }
 
@@ -313,6 +438,7 @@ ngx_http_crm_lane_batched(void *data, const tracker_reply_t *reply,
     /* lost, or the lane was reset: `last` says so */
     if (reply == NULL || lane->last == 0) {
         lane->last = 0;
+        ngx_http_crm_export_wake(lane->cmcf);
         return;
     }
 
@@ -428,11 +554,11 @@ static void
 ngx_http_crm_lane_send(ngx_http_crm_lane_t *lane, tracker_journal_t *journal,
     tracker_journal_stat_t *stat)
 {
-    char         *start, *p;
+    char          text[NGX_HTTP_CRM_KEY], *start, *p;
     size_t        bytes;
     uint64_t      first;
     ngx_uint_t    i, n;
-    tracker_str_t record;
+    tracker_str_t key, record;
 
     first = 0;
     n = ngx_http_crm_lane_collect(lane, journal, stat->sent, &first, &bytes);
@@ -442,8 +568,10 @@ ngx_http_crm_lane_send(ngx_http_crm_lane_t *lane, tracker_journal_t *journal,
         return;
     }
 
+    key.data = text;
+    key.len = ngx_http_crm_export_key(text, stat->producer);
     start = ngx_http_crm_redis_reserve(
-        lane->cmcf, NGX_HTTP_CRM_BATCH_HEAD + bytes + 2);
+        lane->cmcf, key, NGX_HTTP_CRM_BATCH_HEAD + bytes + 2);
 
     if (start == NULL) {
         lane->last = 0;
@@ -468,6 +596,7 @@ ngx_http_crm_lane_send(ngx_http_crm_lane_t *lane, tracker_journal_t *journal,
     ngx_http_crm_redis_commit(
         lane->cmcf, p - start, ngx_http_crm_lane_batched, lane);
     lane->under_way++;
+    lane->tried = ngx_max(lane->tried, lane->last);
 }
 
 
@@ -492,6 +621,11 @@ ngx_http_crm_lane_flush(ngx_http_crm_lane_t *lane)
         if (lane->under_way == 0) {
             ngx_http_crm_lane_ask(lane, stat.producer);
         }
+        return;
+    }
+
+    if (lane->again != 0) {
+        ngx_http_crm_lane_renumber(lane, journal);
         return;
     }
 

@@ -83,6 +83,7 @@ typedef enum {
     NGX_HTTP_CRM_DRY_RUN_EVENTS,  /* kept back by crm_dry_run */
     NGX_HTTP_CRM_DRY_RUN_COOKIES, /* kept back by crm_dry_run */
     NGX_HTTP_CRM_DRY_RUN_SLOTS,   /* decided, and left as they were */
+    NGX_HTTP_CRM_REDIS_REDIRECTS, /* MOVED and ASK of a cluster */
     NGX_HTTP_CRM_NCOUNTERS
 } ngx_http_crm_counter_e;
 
@@ -111,6 +112,8 @@ typedef struct {
     ngx_shm_zone_t *counters_zone; /* always there when the module is used */
     ngx_shm_zone_t *zone;          /* crm_zone; NULL: no visitor state kept */
     ngx_addr_t     *redis_addr;    /* crm_redis; NULL: events stay here */
+    ngx_uint_t      redis_naddrs;  /* more than one: of a cluster */
+    ngx_uint_t      redis_cluster; /* the addresses are nodes of a cluster */
     ngx_str_t       redis_name;    /* for log lines, without password */
     ngx_str_t       redis_user;
     ngx_str_t       redis_password;
@@ -128,7 +131,7 @@ typedef struct {
     tracker_keys_t           keys;     /* read by the master, kept over fork */
     ngx_http_crm_journals_t *journals; /* NULL: no journal could be had */
     ngx_http_crm_export_t   *drain;
-    ngx_http_crm_redis_t    *redis; /* one connection, pipelined */
+    ngx_http_crm_redis_t    *redis;
     ngx_http_crm_pg_t       *pg;
     ngx_http_crm_watcher_t  *watcher;  /* NULL: there is no such file */
     ngx_http_crm_health_t   *health;
@@ -284,6 +287,12 @@ ngx_http_crm_site_t *ngx_http_crm_site_get(
 ngx_uint_t ngx_http_crm_argument(
     ngx_str_t *arg, const char *name, ngx_str_t *rest);
 
+/* 1 if the argument is that word. */
+ngx_uint_t ngx_http_crm_word_is(ngx_str_t *arg, const char *word);
+/* The whole of a file of at most max bytes, in cf->pool. */
+ngx_int_t ngx_http_crm_read_file(
+    ngx_conf_t *cf, ngx_str_t *name, size_t max, ngx_str_t *text);
+
 char *ngx_http_crm_site_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_crm_journal_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_crm_redis_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -417,15 +426,25 @@ typedef struct {
     ngx_http_crm_lane_e       state;
     ngx_uint_t                under_way; /* replies to come */
     uint64_t                  last;  /* sequence of the batch under way; or 0 */
-    ngx_msec_t                retry; /* ms to wait after the next error */
-    ngx_msec_t                not_before;
-    unsigned                  added : 1;   /* it is in crm:producers */
-    unsigned                  stream : 1;  /* its stream exists */
-    unsigned                  waiting : 1; /* not_before counts */
+    uint64_t                  tried; /* last sequence that went out */
+    uint64_t   ahead; /* position of a store, beyond the file's */
+    uint64_t   again; /* next event to be numbered anew; or 0 */
+    uint64_t   again_last;
+    ngx_msec_t retry; /* ms to wait after the next error */
+    ngx_msec_t not_before;
+    unsigned   added : 1;      /* it is in crm:producers */
+    unsigned   stream : 1;     /* its stream exists */
+    unsigned   waiting : 1;    /* not_before counts */
+    unsigned   positioned : 1; /* PostgreSQL's is known */
 } ngx_http_crm_lane_t;
 
 /* Forgets what Redis was told, and asks at the next flush. */
 void ngx_http_crm_lane_reset(ngx_http_crm_lane_t *lane);
+/* The slot has got another journal. */
+void ngx_http_crm_lane_init(ngx_http_crm_lane_t *lane);
+/* A store knows this position: if it is beyond what the journal knew when it
+ * was opened, events since then have used numbers, and get new ones. */
+void ngx_http_crm_lane_ahead(ngx_http_crm_lane_t *lane, uint64_t position);
 /* Does whatever can be done for this journal now. */
 void ngx_http_crm_lane_flush(ngx_http_crm_lane_t *lane);
 /* SADD; learns whether Redis was emptied. */
@@ -453,12 +472,86 @@ void ngx_http_crm_buffer_reset(ngx_http_crm_buffer_t *b);
 /* Gives all memory back. */
 void ngx_http_crm_buffer_free(ngx_http_crm_buffer_t *b);
 
-/* ---- ngx_http_crm_redis.c: one pipelined connection --------------------- */
+/* ---- ngx_http_crm_node.c: one pipelined connection to one Redis --------- */
+
+#define NGX_HTTP_CRM_NODE_PENDING 8192 /* replies to come; a power of two */
+
+typedef struct ngx_http_crm_node_s ngx_http_crm_node_t;
 
 /* reply NULL: the connection was lost or timed out.  Called exactly once. */
 typedef void (*ngx_http_crm_redis_pt)(void *data, const tracker_reply_t *reply,
     const tracker_reply_t *elements, unsigned nelements);
-/* Called each time the connection is ready for commands. */
+
+typedef enum {
+    NGX_HTTP_CRM_NODE_DOWN = 0,
+    NGX_HTTP_CRM_NODE_CONNECTING,
+    NGX_HTTP_CRM_NODE_GREETING, /* AUTH and SELECT are under way */
+    NGX_HTTP_CRM_NODE_UP
+} ngx_http_crm_node_state_e;
+
+typedef struct {
+    ngx_http_crm_redis_pt done; /* NULL: nobody wants to know */
+    void                 *data;
+    ngx_msec_t            sent;
+} ngx_http_crm_pending_t;
+
+struct ngx_http_crm_node_s {
+    ngx_http_crm_redis_t     *redis; /* whose node it is */
+    ngx_http_crm_main_conf_t *cmcf;
+    ngx_sockaddr_t            sockaddr;
+    socklen_t                 socklen;
+    ngx_str_t                 name; /* for log lines */
+    u_char                    text[NGX_SOCKADDR_STRLEN];
+    ngx_uint_t                slots;      /* that it owns; 0: not needed */
+    unsigned                  wanted : 1; /* commands were to go to it */
+
+    ngx_peer_connection_t     peer;
+    ngx_log_t                 quiet; /* nginx would log each attempt */
+    ngx_http_crm_node_state_e state;
+    ngx_http_crm_buffer_t     out;
+    ngx_http_crm_buffer_t     in;
+
+    ngx_http_crm_pending_t pending[NGX_HTTP_CRM_NODE_PENDING];
+    ngx_uint_t             first; /* free-running */
+    ngx_uint_t             last;
+
+    ngx_event_t      timer;   /* connecting: deadline; down: next attempt */
+    ngx_event_t      replies; /* deadline of the oldest outstanding reply */
+    ngx_event_t      flush;   /* posted once per turn */
+    ngx_connection_t dummy;   /* timers log the fd of their data */
+
+    ngx_msec_t since;   /* when it came up */
+    ngx_msec_t wait;    /* ms before the next attempt */
+    time_t     logged;  /* when a loss was last logged */
+    time_t     refused; /* when a refused AUTH or SELECT was last logged */
+    ngx_uint_t losses;  /* since `logged` */
+    unsigned   closing : 1;
+};
+
+void ngx_http_crm_node_init(ngx_http_crm_node_t *node,
+    ngx_http_crm_redis_t *redis, ngx_http_crm_main_conf_t *cmcf,
+    struct sockaddr *sockaddr, socklen_t socklen);
+/* Connects if it is down and no attempt is due by itself. */
+void ngx_http_crm_node_connect(ngx_http_crm_node_t *node);
+/* Tells everybody who waits, and frees what it holds. */
+void ngx_http_crm_node_close(ngx_http_crm_node_t *node);
+/* Room for one command of at most max bytes, of an open connection; NULL: too
+ * much is in flight.  _end sends the first len of them. */
+char *ngx_http_crm_node_begin(ngx_http_crm_node_t *node, size_t max);
+void  ngx_http_crm_node_end(ngx_http_crm_node_t *node, size_t len,
+     ngx_http_crm_redis_pt done, void *data);
+/* A command of plain words: how long at most, written, and sent. */
+size_t ngx_http_crm_node_words_max(const tracker_str_t *words, unsigned n);
+size_t ngx_http_crm_node_words(
+    char *start, size_t max, const tracker_str_t *words, unsigned n);
+ngx_int_t ngx_http_crm_node_put(ngx_http_crm_node_t *node,
+    const tracker_str_t *words, unsigned n, ngx_http_crm_redis_pt done,
+    void *data);
+
+/* ---- ngx_http_crm_redis.c: one Redis or a cluster, commands by key ------ */
+
+/* Called each time something changed about who has what: a connection is new,
+ * or slots have moved. */
 typedef void (*ngx_http_crm_redis_ready_pt)(void *data);
 
 ngx_int_t ngx_http_crm_redis_init(
@@ -466,25 +559,90 @@ ngx_int_t ngx_http_crm_redis_init(
 void ngx_http_crm_redis_on_ready(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_redis_ready_pt ready, void *data);
 /*
- * Sends a whole command already in RESP (copied).  NGX_OK: the callback will
- * come.  NGX_DECLINED: not connected, or too much in flight: it will not.
+ * Room for max bytes of one command in RESP, to whoever has the key; NULL: not
+ * connected, or too much in flight.  _commit sends the first len of them, and
+ * the callback will come.  Such a command is not sent again to another master:
+ * that one may have lost what the first had acknowledged.
  */
-ngx_int_t ngx_http_crm_redis_send(ngx_http_crm_main_conf_t *cmcf,
-    const char *command, size_t len, ngx_http_crm_redis_pt done, void *data);
-/* The same without a copy: room for max bytes of one command, or NULL. */
-char *ngx_http_crm_redis_reserve(ngx_http_crm_main_conf_t *cmcf, size_t max);
-void  ngx_http_crm_redis_commit(ngx_http_crm_main_conf_t *cmcf, size_t len,
-     ngx_http_crm_redis_pt done, void *data);
-/* The same for a command of plain words. */
+char *ngx_http_crm_redis_reserve(
+    ngx_http_crm_main_conf_t *cmcf, tracker_str_t key, size_t max);
+void ngx_http_crm_redis_commit(ngx_http_crm_main_conf_t *cmcf, size_t len,
+    ngx_http_crm_redis_pt done, void *data);
+/* A command of plain words, followed to whoever has the key, words[key].
+ * NGX_OK: the callback will come; NGX_DECLINED: it will not. */
 ngx_int_t ngx_http_crm_redis_words(ngx_http_crm_main_conf_t *cmcf,
-    const tracker_str_t *words, unsigned n, ngx_http_crm_redis_pt done,
-    void *data);
+    const tracker_str_t *words, unsigned n, unsigned key,
+    ngx_http_crm_redis_pt done, void *data);
 #define ngx_http_crm_word(word, text)                                          \
     (word).data = text;                                                        \
     (word).len = sizeof(text) - 1
 void ngx_http_crm_redis_exit(ngx_http_crm_main_conf_t *cmcf);
-/* For crm_status, of this worker: "up", "down", or "off" (not configured). */
+/* 1 if some command may find its way. */
+ngx_uint_t ngx_http_crm_redis_usable(ngx_http_crm_main_conf_t *cmcf);
+/* For crm_status, of this worker: "up": all that are needed, "down", or "off"
+ * (not configured). */
 const char *ngx_http_crm_redis_state(ngx_http_crm_main_conf_t *cmcf);
+/* How many masters are connected, of how many. */
+void ngx_http_crm_redis_nodes(
+    ngx_http_crm_main_conf_t *cmcf, ngx_uint_t *up, ngx_uint_t *all);
+/* ---- ngx_http_crm_redis_map.c: which node has a slot -------------------- */
+
+#define NGX_HTTP_CRM_REDIS_NODES       64  /* masters, and those configured */
+#define NGX_HTTP_CRM_REDIS_NONE        255 /* no index of a node */
+#define NGX_HTTP_CRM_REDIS_READY       4
+#define NGX_HTTP_CRM_REDIS_REFRESH_MIN 50 /* ms before the map is asked for */
+
+struct ngx_http_crm_redis_s {
+    ngx_http_crm_main_conf_t *cmcf;
+    ngx_pool_t               *pool;
+
+    ngx_http_crm_node_t *nodes[NGX_HTTP_CRM_REDIS_NODES];
+    ngx_uint_t           nnodes;
+    uint8_t              map[TRACKER_CLUSTER_SLOTS];   /* index, or _NONE */
+    uint8_t              fresh[TRACKER_CLUSTER_SLOTS]; /* map being read */
+
+    ngx_http_crm_redis_ready_pt ready[NGX_HTTP_CRM_REDIS_READY];
+    void                       *ready_data[NGX_HTTP_CRM_REDIS_READY];
+    ngx_uint_t                  nready;
+
+    /* between _reserve and _commit */
+    ngx_http_crm_node_t           *open_node;
+    struct ngx_http_crm_command_s *open;
+
+    size_t           copied;  /* bytes of commands kept */
+    ngx_event_t      refresh; /* the map is to be asked for */
+    ngx_event_t      changed; /* posted: whoever is interested is to be told */
+    ngx_connection_t dummy;   /* timers log the fd of their data */
+    ngx_msec_t       wait;    /* ms before the next look */
+    ngx_uint_t       turn;    /* which node is asked next */
+    time_t           logged;
+
+    unsigned cluster : 1;
+    unsigned known : 1; /* there is a map */
+    unsigned exiting : 1;
+};
+
+/* The node of that address; NULL: there is no room for another one. */
+ngx_http_crm_node_t *ngx_http_crm_redis_node(
+    ngx_http_crm_redis_t *redis, struct sockaddr *sockaddr, socklen_t socklen);
+/* As `asked` names it; an empty host is `asked` itself.  NULL: no address. */
+ngx_http_crm_node_t *ngx_http_crm_redis_named(ngx_http_crm_redis_t *redis,
+    ngx_http_crm_node_t *asked, tracker_str_t host, unsigned port);
+ngx_uint_t           ngx_http_crm_redis_index(
+              ngx_http_crm_redis_t *redis, const ngx_http_crm_node_t *node);
+/* Tells whoever is interested, at the end of this turn of the loop. */
+void ngx_http_crm_redis_tell(ngx_http_crm_redis_t *redis);
+void ngx_http_crm_redis_changed_handler(ngx_event_t *ev);
+/* The map is to be asked for, soon. */
+void ngx_http_crm_redis_refresh(ngx_http_crm_redis_t *redis);
+void ngx_http_crm_redis_refresh_handler(ngx_event_t *ev);
+/* 1 while a master that is needed is not there. */
+ngx_uint_t ngx_http_crm_redis_lacks(ngx_http_crm_redis_t *redis);
+/* Of a node to its owner. */
+void ngx_http_crm_redis_node_up(
+    ngx_http_crm_redis_t *redis, ngx_http_crm_node_t *node);
+void ngx_http_crm_redis_node_lost(ngx_http_crm_redis_t *redis);
+
 /* ---- ngx_http_crm_pg.c: libpq on the event loop ------------------------- */
 
 /* text NULL: error, time-out or connection lost.  Called exactly once. */
@@ -862,8 +1020,8 @@ ngx_int_t ngx_http_crm_status_handler(ngx_http_request_t *r);
 /* Refuses what is no GET or HEAD, or comes while "crm on" is nowhere. */
 ngx_int_t ngx_http_crm_status_begin(ngx_http_request_t *r);
 /* Sends a page that is in one buffer. */
-ngx_int_t ngx_http_crm_status_send(ngx_http_request_t *r, ngx_uint_t status,
-    const char *type, ngx_buf_t *b);
+ngx_int_t ngx_http_crm_status_send(
+    ngx_http_request_t *r, ngx_uint_t status, const char *type, ngx_buf_t *b);
 /* Of ngx_http_crm_status_journal_t, all ring files there are; NULL: memory. */
 ngx_array_t *ngx_http_crm_status_journals(
     ngx_http_request_t *r, ngx_str_t *dir);

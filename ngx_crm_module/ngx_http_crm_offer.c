@@ -14,11 +14,10 @@
 #include "ngx_http_crm_module.h"
 
 
-#define NGX_HTTP_CRM_BLOB_BYTES    16384 /* of a packed profile */
-#define NGX_HTTP_CRM_RENDER_STACK  4096  /* bytes; most contents are shorter */
-#define NGX_HTTP_CRM_RENDER_MAX    (256 * 1024) /* bytes of one slot */
-#define NGX_HTTP_CRM_COMMAND_BYTES 256 /* GET of a key: site <= 32 bytes */
-#define NGX_HTTP_CRM_UID_BYTES     256
+#define NGX_HTTP_CRM_BLOB_BYTES   16384 /* of a packed profile */
+#define NGX_HTTP_CRM_RENDER_STACK 4096  /* bytes; most contents are shorter */
+#define NGX_HTTP_CRM_RENDER_MAX   (256 * 1024) /* bytes of one slot */
+#define NGX_HTTP_CRM_UID_BYTES    256
 
 
 typedef struct {
@@ -174,29 +173,21 @@ ngx_http_crm_lookup_profile(void *data, const char *text, size_t len)
 static ngx_int_t
 ngx_http_crm_lookup_ask_redis(ngx_http_crm_lookup_t *lookup)
 {
-    char          command[NGX_HTTP_CRM_COMMAND_BYTES], key[128], *p;
+    char          key[128];
     u_char       *k;
-    const char   *end = command + sizeof(command);
-    tracker_str_t get = {"GET", 3}, text;
+    tracker_str_t words[2];
 
     k = ngx_slprintf((u_char *) key,
         (u_char *) key + sizeof(key) - TRACKER_UUID_TEXT,
         "crm:s:%V:", &lookup->site->name);
     tracker_uuid_text((char *) k, lookup->vid);
 
-    text.data = key;
-    text.len = (char *) k + TRACKER_UUID_TEXT - key;
+    ngx_http_crm_word(words[0], "GET");
+    words[1].data = key;
+    words[1].len = (char *) k + TRACKER_UUID_TEXT - key;
 
-    p = tracker_resp_array(command, end, 2);
-    p = p != NULL ? tracker_resp_bulk(p, end, get) : NULL;
-    p = p != NULL ? tracker_resp_bulk(p, end, text) : NULL;
-
-    if (p == NULL) {
-        return NGX_DECLINED;
-    }
-
-    return ngx_http_crm_redis_send(lookup->cmcf, command, p - command,
-        ngx_http_crm_lookup_session, lookup);
+    return ngx_http_crm_redis_words(
+        lookup->cmcf, words, 2, 1, ngx_http_crm_lookup_session, lookup);
 }
 
 

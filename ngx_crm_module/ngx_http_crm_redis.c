@@ -1,641 +1,330 @@
 /*
- * ngx_http_crm_redis.c - one pipelined connection to Redis per worker.
+ * ngx_http_crm_redis.c - one Redis, or a cluster of them, reached by key.
  *
- * A small client of our own instead of hiredis, for what was measured: hiredis
- * 0.14 costs ten times as much to build a command (950 ns instead of 90 per
- * event), reads only 16 KB per wake-up, which stalls for ever under
- * edge-triggered events, closes a socket that nginx still believes in, keeps
- * an output buffer without a bound and has no time-outs.  What is needed here
- * is little: commands in RESP go out, replies come back in the same order.
+ * One Redis is a cluster whose only node has all slots.  Which master of a real
+ * one has a slot is known to ngx_http_crm_redis_map.c; a master is connected to
+ * when the first command is for it.
  *
- * Commands are written into one buffer and leave once per turn of the event
- * loop, so that all requests of a turn share a system call.  Each command has
- * a callback, called exactly once: with the reply, or with NULL when the
- * connection was lost or a reply is two seconds late.  A connection that is
- * late is dropped whole, because what comes afterwards cannot be assigned.
+ * Commands of words are followed where MOVED and ASK send them, at most five
+ * times, for which a copy of the command is kept.  A batch of events is not
+ * followed to another master: after a fail-over that one may lack a batch which
+ * the old one had acknowledged, and would take the next batch with a gap that
+ * nobody could fill any more.  Whatever changes about who has what is therefore
+ * told (_on_ready), and each lane asks for its stream's last id before it goes
+ * on.  ASK is followed by batches, too: a slot that moves loses nothing, and a
+ * fail-over meanwhile makes a new connection, which is told.
  *
- * Bounds: 4 MB of unsent commands, 8192 replies outstanding, 1 MB per reply.
- * Behind them a sender is told NGX_DECLINED and keeps what it has.
- *
- * Retries start after 100 ms and slow down to 5 s, each with jitter, so that
- * all workers of all nodes do not come back at the same instant.
+ * Other errors of a cluster (TRYAGAIN, CLUSTERDOWN, LOADING, READONLY) are the
+ * caller's, who waits and tries again; the events stay in the journal.
  */
 
 #include "ngx_http_crm_module.h"
 
 
-#define NGX_HTTP_CRM_REDIS_OUT_MAX  (4 * 1024 * 1024)
-#define NGX_HTTP_CRM_REDIS_IN_MAX   (1024 * 1024)
-#define NGX_HTTP_CRM_REDIS_READ     16384 /* bytes at least per recv() */
-#define NGX_HTTP_CRM_REDIS_PENDING  8192  /* a power of two */
-#define NGX_HTTP_CRM_REDIS_ELEMENTS 256   /* of one array */
-#define NGX_HTTP_CRM_REDIS_READY    4
-#define NGX_HTTP_CRM_REDIS_CONNECT  1000 /* ms */
-#define NGX_HTTP_CRM_REDIS_TIMEOUT  2000 /* ms for a reply */
-#define NGX_HTTP_CRM_REDIS_WAIT_MIN 100  /* ms before the next attempt */
-#define NGX_HTTP_CRM_REDIS_WAIT_MAX 5000
-#define NGX_HTTP_CRM_REDIS_LOG      60 /* s between two lines of one kind */
+#define NGX_HTTP_CRM_REDIS_HOPS   5
+#define NGX_HTTP_CRM_REDIS_COPIES (8 * 1024 * 1024) /* bytes */
+
+#define NGX_HTTP_CRM_ASKING "*1\r\n$6\r\nASKING\r\n"
 
 
-typedef enum {
-    NGX_HTTP_CRM_REDIS_DOWN = 0,
-    NGX_HTTP_CRM_REDIS_CONNECTING,
-    NGX_HTTP_CRM_REDIS_GREETING, /* AUTH and SELECT are under way */
-    NGX_HTTP_CRM_REDIS_UP
-} ngx_http_crm_redis_state_e;
-
-
-typedef struct {
+/* A command to a cluster, kept until it has been answered. */
+typedef struct ngx_http_crm_command_s {
+    ngx_http_crm_redis_t *redis;
+    ngx_http_crm_node_t  *node; /* that was asked last */
     ngx_http_crm_redis_pt done;
     void                 *data;
-    ngx_msec_t            sent;
-} ngx_http_crm_redis_pending_t;
+    size_t                max; /* bytes of room in text */
+    size_t                len;
+    ngx_uint_t            hops;
+    unsigned              bound : 1; /* to its master: not for another one */
+    char                  text[];
+} ngx_http_crm_command_t;
 
 
-struct ngx_http_crm_redis_s {
-    ngx_http_crm_main_conf_t  *cmcf;
-    ngx_peer_connection_t      peer;
-    ngx_log_t                  quiet; /* nginx would log each attempt */
-    ngx_http_crm_redis_state_e state;
+/* ---- commands ----------------------------------------------------------- */
 
-    ngx_http_crm_buffer_t out;
-    ngx_http_crm_buffer_t in;
-
-    ngx_http_crm_redis_pending_t pending[NGX_HTTP_CRM_REDIS_PENDING];
-    ngx_uint_t                   first; /* free-running */
-    ngx_uint_t                   last;
-
-    ngx_http_crm_redis_ready_pt ready[NGX_HTTP_CRM_REDIS_READY];
-    void                       *ready_data[NGX_HTTP_CRM_REDIS_READY];
-    ngx_uint_t                  nready;
-
-    ngx_event_t      timer;   /* connecting: deadline; down: next attempt */
-    ngx_event_t      replies; /* deadline of the oldest outstanding reply */
-    ngx_event_t      flush;   /* posted once per turn */
-    ngx_connection_t dummy;   /* timers log the fd of their data */
-
-    ngx_msec_t since;  /* when it came up */
-    ngx_msec_t wait;   /* ms before the next attempt */
-    time_t     logged; /* when a loss was last logged */
-    ngx_uint_t losses; /* since then */
-    unsigned   exiting : 1;
-};
-
-
-static void ngx_http_crm_redis_connect(ngx_http_crm_redis_t *redis);
-static void ngx_http_crm_redis_write(ngx_http_crm_redis_t *redis);
-
-
-static void
-ngx_http_crm_redis_disconnect(ngx_http_crm_redis_t *redis)
+/* The connection for a key; NULL: there is none as yet. */
+static ngx_http_crm_node_t *
+ngx_http_crm_redis_route(ngx_http_crm_redis_t *redis, tracker_str_t key)
 {
-    if (redis->peer.connection != NULL) {
-        ngx_close_connection(redis->peer.connection);
-        redis->peer.connection = NULL;
-    }
+    ngx_uint_t           i;
+    ngx_http_crm_node_t *node;
 
-    if (redis->flush.posted) {
-        ngx_delete_posted_event(&redis->flush);
-    }
-
-    if (redis->timer.timer_set) {
-        ngx_del_timer(&redis->timer);
-    }
-
-    if (redis->replies.timer_set) {
-        ngx_del_timer(&redis->replies);
-    }
-
-    ngx_http_crm_buffer_reset(&redis->out);
-    ngx_http_crm_buffer_reset(&redis->in);
-    redis->state = NGX_HTTP_CRM_REDIS_DOWN;
-}
-
-
-/* Every callback exactly once; while they run, sending is refused. */
-static void
-ngx_http_crm_redis_abandon(ngx_http_crm_redis_t *redis)
-{
-    ngx_http_crm_redis_pending_t *p;
-
-    while (redis->first != redis->last) {
-        p = &redis->pending[redis->first++ & (NGX_HTTP_CRM_REDIS_PENDING - 1)];
-
-        if (p->done != NULL) {
-            p->done(p->data, NULL, NULL, 0);
-        }
-    }
-}
-
-
-/* The connection is of no more use: drop it, tell everybody, try again. */
-static void
-ngx_http_crm_redis_lost(
-    ngx_http_crm_redis_t *redis, const char *why, ngx_err_t err)
-{
-    ngx_uint_t outstanding;
-
-    /* a peer that accepts and then talks nonsense is not worth hurrying for */
-    if (redis->state == NGX_HTTP_CRM_REDIS_UP
-        && ngx_current_msec - redis->since > NGX_HTTP_CRM_REDIS_WAIT_MAX)
-    {
-        redis->wait = NGX_HTTP_CRM_REDIS_WAIT_MIN;
-    }
-
-    outstanding = redis->last - redis->first;
-    ngx_http_crm_redis_disconnect(redis);
-    ngx_http_crm_count(redis->cmcf, NGX_HTTP_CRM_REDIS_ERRORS);
-    redis->losses++;
-
-    if (ngx_time() - redis->logged >= NGX_HTTP_CRM_REDIS_LOG) {
-        ngx_log_error(NGX_LOG_ERR, redis->cmcf->log, err,
-            "crm redis %V %s, %ui replies were outstanding, failed %ui times "
-            "since the last line, events stay in the journal",
-            &redis->cmcf->redis_name, why, outstanding, redis->losses);
-        redis->logged = ngx_time();
-        redis->losses = 0;
-    }
-
-    ngx_http_crm_redis_abandon(redis);
-
-    if (redis->exiting || ngx_exiting || ngx_terminate) {
-        return;
-    }
-
-    ngx_add_timer(&redis->timer,
-        redis->wait + (ngx_msec_t) ngx_random() % (redis->wait / 2 + 1));
-    redis->wait = ngx_min(redis->wait * 2, NGX_HTTP_CRM_REDIS_WAIT_MAX);
-}
-
-
-static void
-ngx_http_crm_redis_ready(ngx_http_crm_redis_t *redis)
-{
-    ngx_uint_t i;
-
-    redis->state = NGX_HTTP_CRM_REDIS_UP;
-    redis->since = ngx_current_msec;
-
-    if (redis->timer.timer_set) {
-        ngx_del_timer(&redis->timer);
-    }
-
-    ngx_log_error(NGX_LOG_INFO, redis->cmcf->log, 0, "crm redis %V is up",
-        &redis->cmcf->redis_name);
-
-    for (i = 0; i < redis->nready; i++) {
-        redis->ready[i](redis->ready_data[i]);
-    }
-}
-
-
-static char *
-ngx_http_crm_redis_begin(ngx_http_crm_redis_t *redis, size_t max)
-{
-    if (redis->last - redis->first == NGX_HTTP_CRM_REDIS_PENDING
-        || ngx_http_crm_buffer_room(
-               &redis->out, max, NGX_HTTP_CRM_REDIS_OUT_MAX)
-               != NGX_OK)
-    {
+    /* whoever has to ask first what is there, does so first */
+    if (redis == NULL || !redis->known || redis->changed.posted) {
         return NULL;
     }
 
-    return (char *) redis->out.data + redis->out.end;
+    i = redis->cluster ? redis->map[tracker_cluster_slot(key)] : 0;
+
+    if (i == NGX_HTTP_CRM_REDIS_NONE) {
+        ngx_http_crm_redis_refresh(redis);
+        return NULL;
+    }
+
+    node = redis->nodes[i];
+    node->wanted = 1;
+
+    if (node->state == NGX_HTTP_CRM_NODE_UP) {
+        return node;
+    }
+
+    ngx_http_crm_node_connect(node);
+
+    return NULL;
 }
 
 
 static void
-ngx_http_crm_redis_end(ngx_http_crm_redis_t *redis, size_t len,
-    ngx_http_crm_redis_pt done, void *data)
+ngx_http_crm_command_free(ngx_http_crm_command_t *command)
 {
-    ngx_http_crm_redis_pending_t *p;
-
-    p = &redis->pending[redis->last++ & (NGX_HTTP_CRM_REDIS_PENDING - 1)];
-    p->done = done;
-    p->data = data;
-    p->sent = ngx_current_msec;
-
-    redis->out.end += len;
-
-    if (!redis->replies.timer_set) {
-        ngx_add_timer(&redis->replies, NGX_HTTP_CRM_REDIS_TIMEOUT);
-    }
-
-    if (!redis->flush.posted) {
-        ngx_post_event(&redis->flush, &ngx_posted_events);
-    }
+    command->redis->copied -= command->max;
+    free(command);
 }
 
 
-static void
-ngx_http_crm_redis_greeted(void *data, const tracker_reply_t *reply,
-    const tracker_reply_t *elements, unsigned nelements)
-{
-    ngx_http_crm_redis_t *redis = data;
-
-    (void) elements;
-    (void) nelements;
-
-    if (reply == NULL) {
-        return;
-    }
-
-    if (reply->type != '+') {
-        if (reply->type == '-'
-            && ngx_time() - redis->logged >= NGX_HTTP_CRM_REDIS_LOG) {
-            ngx_log_error(NGX_LOG_ERR, redis->cmcf->log, 0,
-                "crm redis %V refused AUTH or SELECT: \"%*s\"",
-                &redis->cmcf->redis_name, ngx_min(reply->text.len, 128),
-                reply->text.data);
-        }
-
-        /* seen by the reader, which drops the connection */
-        redis->state = NGX_HTTP_CRM_REDIS_DOWN;
-        return;
-    }
-
-    /* this is the last of the greeting */
-    if (redis->first == redis->last) {
-        ngx_http_crm_redis_ready(redis);
-    }
-}
+static void ngx_http_crm_command_answered(void *data,
+    const tracker_reply_t *reply, const tracker_reply_t *elements,
+    unsigned nelements);
 
 
 static ngx_int_t
-ngx_http_crm_redis_put(ngx_http_crm_redis_t *redis, const tracker_str_t *words,
-    unsigned n, ngx_http_crm_redis_pt done, void *data)
+ngx_http_crm_command_send(
+    ngx_http_crm_command_t *command, ngx_http_crm_node_t *node, ngx_uint_t ask)
 {
-    char    *start, *p;
-    size_t   max;
-    unsigned i;
+    char  *room;
+    size_t len;
 
-    max = 32;
+    len = command->len;
+    room = ngx_http_crm_node_begin(
+        node, len + (ask ? sizeof(NGX_HTTP_CRM_ASKING) - 1 : 0));
 
-    for (i = 0; i < n; i++) {
-        max += words[i].len + 32;
-    }
-
-    start = ngx_http_crm_redis_begin(redis, max);
-    if (start == NULL) {
+    if (room == NULL) {
         return NGX_DECLINED;
     }
 
-    p = tracker_resp_array(start, start + max, n);
-
-    for (i = 0; p != NULL && i < n; i++) {
-        p = tracker_resp_bulk(p, start + max, words[i]);
+    if (ask) {
+        ngx_memcpy(room, NGX_HTTP_CRM_ASKING, sizeof(NGX_HTTP_CRM_ASKING) - 1);
+        ngx_http_crm_node_end(
+            node, sizeof(NGX_HTTP_CRM_ASKING) - 1, NULL, NULL);
+        room += sizeof(NGX_HTTP_CRM_ASKING) - 1;
     }
 
-    if (p == NULL) {
-        return NGX_DECLINED;
-    }
-
-    ngx_http_crm_redis_end(redis, p - start, done, data);
+    command->node = node;
+    ngx_memcpy(room, command->text, len);
+    ngx_http_crm_node_end(node, len, ngx_http_crm_command_answered, command);
 
     return NGX_OK;
 }
 
 
-static void
-ngx_http_crm_redis_connected(ngx_http_crm_redis_t *redis)
-{
-    u_char                    db[NGX_INT_T_LEN];
-    unsigned                  n;
-    ngx_int_t                 rc;
-    tracker_str_t             words[3];
-    ngx_http_crm_main_conf_t *cmcf;
-
-    cmcf = redis->cmcf;
-    redis->state = NGX_HTTP_CRM_REDIS_GREETING;
-    rc = NGX_OK;
-
-    if (cmcf->redis_password.len != 0) {
-        n = 0;
-        words[n].data = "AUTH";
-        words[n++].len = 4;
-
-        if (cmcf->redis_user.len != 0) {
-            words[n].data = (char *) cmcf->redis_user.data;
-            words[n++].len = cmcf->redis_user.len;
-        }
-
-        words[n].data = (char *) cmcf->redis_password.data;
-        words[n++].len = cmcf->redis_password.len;
-        rc = ngx_http_crm_redis_put(
-            redis, words, n, ngx_http_crm_redis_greeted, redis);
-    }
-
-    if (rc == NGX_OK && cmcf->redis_db != 0) {
-        words[0].data = "SELECT";
-        words[0].len = 6;
-        words[1].data = (char *) db;
-        words[1].len = ngx_sprintf(db, "%ui", cmcf->redis_db) - db;
-        rc = ngx_http_crm_redis_put(
-            redis, words, 2, ngx_http_crm_redis_greeted, redis);
-    }
-
-    if (rc != NGX_OK) {
-        ngx_http_crm_redis_lost(redis, "could not be greeted", 0);
-        return;
-    }
-
-    if (redis->first == redis->last) {
-        ngx_http_crm_redis_ready(redis);
-    }
-}
-
-
-/* Hands out the replies that are complete; NGX_ERROR: this is not Redis,
- * NGX_ABORT: a callback gave up. */
+/* NGX_OK: the command is on its way again; NGX_DECLINED: the reply is the
+ * caller's; NGX_ABORT: the caller is to try again by himself. */
 static ngx_int_t
-ngx_http_crm_redis_parse(ngx_http_crm_redis_t *redis)
+ngx_http_crm_command_follow(
+    ngx_http_crm_command_t *command, tracker_str_t error)
 {
-    size_t                       pos;
-    unsigned                     n;
-    tracker_str_t                input;
-    tracker_reply_t              reply;
-    tracker_reply_t              elements[NGX_HTTP_CRM_REDIS_ELEMENTS];
-    tracker_result_e             rc;
-    ngx_http_crm_redis_pending_t p;
+    ngx_http_crm_node_t  *node;
+    ngx_http_crm_redis_t *redis;
+    tracker_redirect_t    redirect;
 
-    input.data = (char *) redis->in.data;
-    input.len = redis->in.end;
-    pos = redis->in.start;
+    redis = command->redis;
 
-    while (pos < input.len) {
-        n = NGX_HTTP_CRM_REDIS_ELEMENTS;
-        rc = tracker_resp_reply(
-            input, &pos, NGX_HTTP_CRM_REDIS_IN_MAX, &reply, elements, &n);
+    if (tracker_cluster_redirect(error, &redirect) != TRACKER_OK) {
+        ngx_http_crm_redis_refresh(redis);
+        return NGX_DECLINED;
+    }
 
-        if (rc == TRACKER_AGAIN) {
-            break;
+    ngx_http_crm_count(redis->cmcf, NGX_HTTP_CRM_REDIS_REDIRECTS);
+    node = ngx_http_crm_redis_named(
+        redis, command->node, redirect.host, redirect.port);
+
+    if (node == NULL || command->hops++ == NGX_HTTP_CRM_REDIS_HOPS) {
+        ngx_http_crm_redis_refresh(redis);
+        return NGX_DECLINED;
+    }
+
+    if (!redirect.ask) {
+        redis->wait = NGX_HTTP_CRM_REDIS_REFRESH_MIN;
+        ngx_http_crm_redis_refresh(redis);
+
+        if (redis->map[redirect.slot] != NGX_HTTP_CRM_REDIS_NONE) {
+            redis->nodes[redis->map[redirect.slot]]->slots--;
         }
 
-        if (rc != TRACKER_OK || redis->first == redis->last) {
-            return NGX_ERROR;
-        }
+        redis->map[redirect.slot] = ngx_http_crm_redis_index(redis, node);
+        node->slots++;
+        node->wanted = 1;
+        ngx_http_crm_redis_tell(redis);
 
-        redis->in.start = pos;
-        p = redis->pending[redis->first++ & (NGX_HTTP_CRM_REDIS_PENDING - 1)];
-
-        if (p.done != NULL) {
-            p.done(p.data, &reply, elements, n);
-        }
-
-        if (redis->state == NGX_HTTP_CRM_REDIS_DOWN) {
+        if (command->bound) {
             return NGX_ABORT;
         }
     }
 
-    if (redis->in.start == redis->in.end) {
-        ngx_http_crm_buffer_reset(&redis->in);
+    if (node->state != NGX_HTTP_CRM_NODE_UP) {
+        ngx_http_crm_node_connect(node);
+        return NGX_ABORT;
     }
+
+    if (command->bound && redis->changed.posted) {
+        return NGX_ABORT;
+    }
+
+    return ngx_http_crm_command_send(command, node, redirect.ask) == NGX_OK
+               ? NGX_OK
+               : NGX_ABORT;
+}
+
+
+static void
+ngx_http_crm_command_answered(void *data, const tracker_reply_t *reply,
+    const tracker_reply_t *elements, unsigned nelements)
+{
+    ngx_http_crm_command_t *command = data;
+
+    void                 *owner;
+    ngx_int_t             rc;
+    ngx_http_crm_redis_pt done;
+
+    if (reply != NULL && reply->type == '-') {
+        rc = ngx_http_crm_command_follow(command, reply->text);
+
+        if (rc == NGX_OK) {
+            return;
+        }
+
+        if (rc == NGX_ABORT) {
+            reply = NULL;
+        }
+    }
+
+    done = command->done;
+    owner = command->data;
+    ngx_http_crm_command_free(command);
+
+    if (done != NULL) {
+        done(owner, reply, elements, nelements);
+    }
+}
+
+
+char *
+ngx_http_crm_redis_reserve(
+    ngx_http_crm_main_conf_t *cmcf, tracker_str_t key, size_t max)
+{
+    char                   *room;
+    ngx_http_crm_node_t    *node;
+    ngx_http_crm_redis_t   *redis;
+    ngx_http_crm_command_t *command;
+
+    redis = cmcf->redis;
+    node = ngx_http_crm_redis_route(redis, key);
+    room = node != NULL ? ngx_http_crm_node_begin(node, max) : NULL;
+
+    if (room == NULL) {
+        return NULL;
+    }
+
+    redis->open_node = node;
+    redis->open = NULL;
+
+    /* nobody sends us elsewhere */
+    if (!redis->cluster) {
+        return room;
+    }
+
+    if (redis->copied + max > NGX_HTTP_CRM_REDIS_COPIES) {
+        return NULL;
+    }
+
+    command = malloc(sizeof(ngx_http_crm_command_t) + max);
+    if (command == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(command, sizeof(ngx_http_crm_command_t));
+    command->redis = redis;
+    command->max = max;
+    command->bound = 1;
+    redis->copied += max;
+    redis->open = command;
+
+    return command->text;
+}
+
+
+void
+ngx_http_crm_redis_commit(ngx_http_crm_main_conf_t *cmcf, size_t len,
+    ngx_http_crm_redis_pt done, void *data)
+{
+    ngx_http_crm_redis_t   *redis;
+    ngx_http_crm_command_t *command;
+
+    redis = cmcf->redis;
+    command = redis->open;
+
+    if (command == NULL) {
+        ngx_http_crm_node_end(redis->open_node, len, done, data);
+        return;
+    }
+
+    command->len = len;
+    command->done = done;
+    command->data = data;
+    redis->open = NULL;
+
+    /* there is room: _reserve has asked for it */
+    (void) ngx_http_crm_command_send(command, redis->open_node, 0);
+}
+
+
+ngx_int_t
+ngx_http_crm_redis_words(ngx_http_crm_main_conf_t *cmcf,
+    const tracker_str_t *words, unsigned n, unsigned key,
+    ngx_http_crm_redis_pt done, void *data)
+{
+    char  *room;
+    size_t max;
+
+    max = ngx_http_crm_node_words_max(words, n);
+    room = ngx_http_crm_redis_reserve(cmcf, words[key], max);
+
+    if (room == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (cmcf->redis->open != NULL) {
+        cmcf->redis->open->bound = 0;
+    }
+
+    ngx_http_crm_redis_commit(
+        cmcf, ngx_http_crm_node_words(room, max, words, n), done, data);
 
     return NGX_OK;
 }
 
 
-static void
-ngx_http_crm_redis_read(ngx_http_crm_redis_t *redis)
-{
-    ssize_t           n;
-    ngx_int_t         rc;
-    ngx_connection_t *c;
-
-    c = redis->peer.connection;
-
-    for (;;) {
-        if (ngx_http_crm_buffer_room(&redis->in, NGX_HTTP_CRM_REDIS_READ,
-                2 * NGX_HTTP_CRM_REDIS_IN_MAX)
-            != NGX_OK)
-        {
-            ngx_http_crm_redis_lost(redis, "sent too long a reply", 0);
-            return;
-        }
-
-        n = c->recv(
-            c, redis->in.data + redis->in.end, redis->in.size - redis->in.end);
-
-        if (n == NGX_AGAIN) {
-            break;
-        }
-
-        if (n == 0 || n == NGX_ERROR) {
-            ngx_http_crm_redis_lost(
-                redis, "closed the connection", n == 0 ? 0 : ngx_socket_errno);
-            return;
-        }
-
-        redis->in.end += n;
-
-        rc = ngx_http_crm_redis_parse(redis);
-
-        if (rc != NGX_OK) {
-            ngx_http_crm_redis_lost(redis,
-                rc == NGX_ABORT ? "did not let us in"
-                                : "sent what was not asked for",
-                0);
-            return;
-        }
-    }
-
-    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
-        ngx_http_crm_redis_lost(redis, "cannot be watched", 0);
-    }
-}
-
+/* ---- life --------------------------------------------------------------- */
 
 static void
-ngx_http_crm_redis_event_handler(ngx_event_t *ev)
+ngx_http_crm_redis_start(ngx_http_crm_redis_t *redis)
 {
-    int                   err;
-    uint64_t              start;
-    socklen_t             len;
-    ngx_connection_t     *c;
-    ngx_http_crm_redis_t *redis;
+    ngx_uint_t           i;
+    ngx_addr_t          *addr;
+    ngx_http_crm_node_t *node;
 
-    c = ev->data;
-    redis = c->data;
-    start = ngx_http_crm_ticks();
+    for (i = 0; i < redis->cmcf->redis_naddrs; i++) {
+        addr = &redis->cmcf->redis_addr[i];
+        node = ngx_http_crm_redis_node(redis, addr->sockaddr, addr->socklen);
 
-    if (redis->state == NGX_HTTP_CRM_REDIS_CONNECTING) {
-        err = 0;
-        len = sizeof(int);
-
-        if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, (void *) &err, &len) == -1
-            || err != 0)
-        {
-            ngx_http_crm_redis_lost(redis, "refused the connection", err);
-            return;
-        }
-
-        if (!ev->write) {
-            return;
-        }
-
-        ngx_http_crm_redis_connected(redis);
-
-        if (redis->peer.connection != c) {
-            return;
+        if (node != NULL && !redis->cluster) {
+            node->slots = TRACKER_CLUSTER_SLOTS;
+            node->wanted = 1;
+            node->name = redis->cmcf->redis_name;
+            ngx_add_timer(&node->timer, 1);
         }
     }
-
-    if (ev->write) {
-        ngx_http_crm_redis_write(redis);
-    } else {
-        ngx_http_crm_redis_read(redis);
-    }
-
-    ngx_http_crm_count_by(redis->cmcf, NGX_HTTP_CRM_EXPORT_NS,
-        ngx_http_crm_ticks_ns(ngx_http_crm_ticks() - start));
-}
-
-
-static void
-ngx_http_crm_redis_write(ngx_http_crm_redis_t *redis)
-{
-    ssize_t           n;
-    ngx_connection_t *c;
-
-    c = redis->peer.connection;
-
-    while (redis->out.start < redis->out.end) {
-        n = c->send(c, redis->out.data + redis->out.start,
-            redis->out.end - redis->out.start);
-
-        if (n == NGX_AGAIN) {
-            break;
-        }
-
-        if (n == NGX_ERROR) {
-            ngx_http_crm_redis_lost(
-                redis, "closed the connection", ngx_socket_errno);
-            return;
-        }
-
-        redis->out.start += n;
-    }
-
-    if (redis->out.start == redis->out.end) {
-        ngx_http_crm_buffer_reset(&redis->out);
-    }
-
-    if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
-        ngx_http_crm_redis_lost(redis, "cannot be watched", 0);
-    }
-}
-
-
-static void
-ngx_http_crm_redis_flush_handler(ngx_event_t *ev)
-{
-    uint64_t              start;
-    ngx_connection_t     *dummy;
-    ngx_http_crm_redis_t *redis;
-
-    dummy = ev->data;
-    redis = dummy->data;
-    start = ngx_http_crm_ticks();
-
-    if (redis->state >= NGX_HTTP_CRM_REDIS_GREETING) {
-        ngx_http_crm_redis_write(redis);
-    }
-
-    ngx_http_crm_count_by(redis->cmcf, NGX_HTTP_CRM_EXPORT_NS,
-        ngx_http_crm_ticks_ns(ngx_http_crm_ticks() - start));
-}
-
-
-static void
-ngx_http_crm_redis_timer_handler(ngx_event_t *ev)
-{
-    ngx_connection_t     *dummy;
-    ngx_http_crm_redis_t *redis;
-
-    dummy = ev->data;
-    redis = dummy->data;
-
-    if (redis->state == NGX_HTTP_CRM_REDIS_DOWN) {
-        ngx_http_crm_redis_connect(redis);
-        return;
-    }
-
-    ngx_http_crm_redis_lost(redis, "did not accept in time", NGX_ETIMEDOUT);
-}
-
-
-static void
-ngx_http_crm_redis_replies_handler(ngx_event_t *ev)
-{
-    ngx_msec_t                    age;
-    ngx_connection_t             *dummy;
-    ngx_http_crm_redis_t         *redis;
-    ngx_http_crm_redis_pending_t *oldest;
-
-    dummy = ev->data;
-    redis = dummy->data;
-
-    if (redis->first == redis->last) {
-        return;
-    }
-
-    oldest = &redis->pending[redis->first & (NGX_HTTP_CRM_REDIS_PENDING - 1)];
-    age = ngx_current_msec - oldest->sent;
-
-    if (age >= NGX_HTTP_CRM_REDIS_TIMEOUT) {
-        ngx_http_crm_redis_lost(redis, "timed out", NGX_ETIMEDOUT);
-        return;
-    }
-
-    ngx_add_timer(ev, NGX_HTTP_CRM_REDIS_TIMEOUT - age);
-}
-
-
-static void
-ngx_http_crm_redis_connect(ngx_http_crm_redis_t *redis)
-{
-    ngx_int_t         rc;
-    ngx_connection_t *c;
-
-    ngx_memzero(&redis->peer, sizeof(ngx_peer_connection_t));
-    redis->peer.sockaddr = redis->cmcf->redis_addr->sockaddr;
-    redis->peer.socklen = redis->cmcf->redis_addr->socklen;
-    redis->peer.name = &redis->cmcf->redis_name;
-    redis->peer.get = ngx_event_get_peer;
-    redis->peer.log = &redis->quiet;
-    redis->peer.log_error = NGX_ERROR_ERR;
-
-    ngx_set_socket_errno(0);
-    rc = ngx_event_connect_peer(&redis->peer);
-
-    if (rc != NGX_OK && rc != NGX_AGAIN) {
-        ngx_http_crm_redis_lost(redis, "cannot be reached", ngx_socket_errno);
-        return;
-    }
-
-    c = redis->peer.connection;
-    c->data = redis;
-    c->read->handler = ngx_http_crm_redis_event_handler;
-    c->write->handler = ngx_http_crm_redis_event_handler;
-    redis->state = NGX_HTTP_CRM_REDIS_CONNECTING;
-
-    if (rc == NGX_OK) {
-        ngx_http_crm_redis_connected(redis);
-        return;
-    }
-
-    ngx_add_timer(&redis->timer, NGX_HTTP_CRM_REDIS_CONNECT);
-}
-
-
-static void
-ngx_http_crm_redis_event(
-    ngx_http_crm_redis_t *redis, ngx_event_t *ev, ngx_event_handler_pt handler)
-{
-    ev->handler = handler;
-    ev->data = &redis->dummy;
-    ev->log = redis->cmcf->log;
-    ev->cancelable = 1;
 }
 
 
@@ -654,23 +343,29 @@ ngx_http_crm_redis_init(ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle)
     }
 
     redis->cmcf = cmcf;
-    redis->wait = NGX_HTTP_CRM_REDIS_WAIT_MIN;
+    redis->pool = cycle->pool;
+    redis->cluster = cmcf->redis_cluster;
+    redis->known = !redis->cluster;
+    redis->wait = NGX_HTTP_CRM_REDIS_REFRESH_MIN;
+    redis->turn = ngx_random();
     redis->dummy.fd = (ngx_socket_t) -1;
     redis->dummy.data = redis;
-    redis->quiet = *cycle->log;
-    redis->quiet.log_level = NGX_LOG_ALERT;
 
-    ngx_http_crm_redis_event(
-        redis, &redis->timer, ngx_http_crm_redis_timer_handler);
-    ngx_http_crm_redis_event(
-        redis, &redis->replies, ngx_http_crm_redis_replies_handler);
-    ngx_http_crm_redis_event(
-        redis, &redis->flush, ngx_http_crm_redis_flush_handler);
+    redis->refresh.handler = ngx_http_crm_redis_refresh_handler;
+    redis->refresh.data = &redis->dummy;
+    redis->refresh.log = cycle->log;
+    redis->refresh.cancelable = 1;
+    redis->changed = redis->refresh;
+    redis->changed.handler = ngx_http_crm_redis_changed_handler;
 
     cmcf->redis = redis;
 
     /* from the loop: whoever wants to be told of it asks after this */
-    ngx_add_timer(&redis->timer, 1);
+    ngx_http_crm_redis_start(redis);
+
+    if (redis->cluster) {
+        ngx_add_timer(&redis->refresh, 1);
+    }
 
     return NGX_OK;
 }
@@ -691,59 +386,20 @@ ngx_http_crm_redis_on_ready(ngx_http_crm_main_conf_t *cmcf,
     redis->ready[redis->nready] = ready;
     redis->ready_data[redis->nready++] = data;
 
-    if (redis->state == NGX_HTTP_CRM_REDIS_UP) {
+    if (ngx_http_crm_redis_usable(cmcf)) {
         ready(data);
     }
 }
 
 
-char *
-ngx_http_crm_redis_reserve(ngx_http_crm_main_conf_t *cmcf, size_t max)
+ngx_uint_t
+ngx_http_crm_redis_usable(ngx_http_crm_main_conf_t *cmcf)
 {
-    if (cmcf->redis == NULL || cmcf->redis->state != NGX_HTTP_CRM_REDIS_UP) {
-        return NULL;
-    }
+    ngx_uint_t up, all;
 
-    return ngx_http_crm_redis_begin(cmcf->redis, max);
-}
+    ngx_http_crm_redis_nodes(cmcf, &up, &all);
 
-
-void
-ngx_http_crm_redis_commit(ngx_http_crm_main_conf_t *cmcf, size_t len,
-    ngx_http_crm_redis_pt done, void *data)
-{
-    ngx_http_crm_redis_end(cmcf->redis, len, done, data);
-}
-
-
-ngx_int_t
-ngx_http_crm_redis_send(ngx_http_crm_main_conf_t *cmcf, const char *command,
-    size_t len, ngx_http_crm_redis_pt done, void *data)
-{
-    char *room;
-
-    room = ngx_http_crm_redis_reserve(cmcf, len);
-    if (room == NULL) {
-        return NGX_DECLINED;
-    }
-
-    ngx_memcpy(room, command, len);
-    ngx_http_crm_redis_end(cmcf->redis, len, done, data);
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_crm_redis_words(ngx_http_crm_main_conf_t *cmcf,
-    const tracker_str_t *words, unsigned n, ngx_http_crm_redis_pt done,
-    void *data)
-{
-    if (cmcf->redis == NULL || cmcf->redis->state != NGX_HTTP_CRM_REDIS_UP) {
-        return NGX_DECLINED;
-    }
-
-    return ngx_http_crm_redis_put(cmcf->redis, words, n, done, data);
+    return up > 0 || (all > 0 && cmcf->redis_cluster);
 }
 
 
@@ -754,15 +410,37 @@ ngx_http_crm_redis_state(ngx_http_crm_main_conf_t *cmcf)
         return "off";
     }
 
-    return cmcf->redis != NULL && cmcf->redis->state == NGX_HTTP_CRM_REDIS_UP
+    return cmcf->redis != NULL && !ngx_http_crm_redis_lacks(cmcf->redis)
                ? "up"
                : "down";
 }
 
 
 void
+ngx_http_crm_redis_nodes(
+    ngx_http_crm_main_conf_t *cmcf, ngx_uint_t *up, ngx_uint_t *all)
+{
+    ngx_uint_t           i;
+    ngx_http_crm_node_t *node;
+
+    *up = 0;
+    *all = 0;
+
+    for (i = 0; cmcf->redis != NULL && i < cmcf->redis->nnodes; i++) {
+        node = cmcf->redis->nodes[i];
+
+        if (node->slots > 0) {
+            *all += 1;
+            *up += (node->state == NGX_HTTP_CRM_NODE_UP);
+        }
+    }
+}
+
+
+void
 ngx_http_crm_redis_exit(ngx_http_crm_main_conf_t *cmcf)
 {
+    ngx_uint_t            i;
     ngx_http_crm_redis_t *redis;
 
     redis = cmcf->redis;
@@ -771,16 +449,17 @@ ngx_http_crm_redis_exit(ngx_http_crm_main_conf_t *cmcf)
     }
 
     redis->exiting = 1;
+    cmcf->redis = NULL;
 
-    /* one try, without waiting: the kernel delivers what it takes */
-    if (redis->state == NGX_HTTP_CRM_REDIS_UP) {
-        ngx_http_crm_redis_write(redis);
+    for (i = 0; i < redis->nnodes; i++) {
+        ngx_http_crm_node_close(redis->nodes[i]);
     }
 
-    ngx_http_crm_redis_disconnect(redis);
-    ngx_http_crm_redis_abandon(redis);
+    if (redis->refresh.timer_set) {
+        ngx_del_timer(&redis->refresh);
+    }
 
-    free(redis->out.data);
-    free(redis->in.data);
-    cmcf->redis = NULL;
+    if (redis->changed.posted) {
+        ngx_delete_posted_event(&redis->changed);
+    }
 }

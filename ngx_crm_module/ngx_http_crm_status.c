@@ -68,6 +68,7 @@ const ngx_http_crm_counter_t ngx_http_crm_counter[NGX_HTTP_CRM_NCOUNTERS] = {
     {"dry_run_events", NULL, 0, "events that crm_dry_run kept back"},
     {"dry_run_cookies", NULL, 0, "cookies that crm_dry_run kept back"},
     {"dry_run_slots", NULL, 0, "slots that crm_dry_run left as they were"},
+    {"redis_redirects", NULL, 0, "answers MOVED and ASK of a Redis Cluster"},
 };
 /* clang-format on */
 
@@ -247,7 +248,7 @@ ngx_http_crm_status_write(
     u_char *p, ngx_http_crm_main_conf_t *cmcf, ngx_array_t *journals)
 {
     size_t     cell_bytes;
-    ngx_uint_t cells, used, samples;
+    ngx_uint_t cells, used, samples, up, all;
 
     p = ngx_sprintf(
         p, "{\"version\":\"%s\",\"pid\":%P,", NGX_HTTP_CRM_VERSION, ngx_pid);
@@ -256,12 +257,14 @@ ngx_http_crm_status_write(
     p = ngx_http_crm_status_write_journals(p, journals);
 
     ngx_http_crm_zone_stat(cmcf, &cells, &used, &cell_bytes);
+    ngx_http_crm_redis_nodes(cmcf, &up, &all);
     p = ngx_sprintf(p,
         ",\"zone\":{\"cells\":%ui,\"used\":%ui,\"cell_bytes\":%uz},"
-        "\"redis\":{\"state\":\"%s\",\"away_s\":%T},"
+        "\"redis\":{\"state\":\"%s\",\"away_s\":%T,\"connected\":%ui,"
+        "\"masters\":%ui},"
         "\"postgres\":{\"state\":\"%s\",\"away_s\":%T},",
         cells, used, cell_bytes, ngx_http_crm_redis_state(cmcf),
-        ngx_http_crm_health_away(cmcf, NGX_HTTP_CRM_SINK_REDIS),
+        ngx_http_crm_health_away(cmcf, NGX_HTTP_CRM_SINK_REDIS), up, all,
         ngx_http_crm_pg_state(cmcf),
         ngx_http_crm_health_away(cmcf, NGX_HTTP_CRM_SINK_POSTGRES));
     p = ngx_http_crm_status_sites(p, cmcf);

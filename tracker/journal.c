@@ -283,6 +283,13 @@ tracker_journal_advance(tracker_journal_t *journal, uint64_t seq)
 }
 
 
+uint64_t
+tracker_journal_opened(const tracker_journal_t *journal)
+{
+    return journal->map->now.opened;
+}
+
+
 void
 tracker_journal_set_sent(tracker_journal_t *journal, uint64_t seq)
 {

@@ -186,6 +186,7 @@ tracker_journal_recover(tracker_journal_map_t *map, uint64_t size)
         return TRACKER_INVALID;
     }
 
+    map->now.opened = map->now.seq;
     tracker_journal_reclaim(map, state.durable, UINT64_MAX);
     tracker_journal_end_write(map);
     tracker_journal_end_write(map);

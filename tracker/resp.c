@@ -246,6 +246,10 @@ tracker_resp_reply(tracker_str_t input, size_t *pos, size_t max_bytes,
         }
 
         if (depth == 0) {
+            if (reply->type == '*') {
+                reply->text.data = input.data + *pos;
+                reply->text.len = in.pos - *pos;
+            }
             *pos = in.pos;
             return TRACKER_OK;
         }

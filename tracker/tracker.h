@@ -799,6 +799,9 @@ void tracker_journal_set_durable(tracker_journal_t *journal, uint64_t seq);
 tracker_result_e tracker_journal_advance(
     tracker_journal_t *journal, uint64_t seq);
 
+/* The last sequence there was when this process opened the file. */
+uint64_t tracker_journal_opened(const tracker_journal_t *journal);
+
 /* Starts writing dirty pages to disk; the interval is the caller's. */
 tracker_result_e tracker_journal_sync(tracker_journal_t *journal);
 
@@ -814,7 +817,7 @@ tracker_result_e tracker_journal_peek(
 typedef struct {
     char          type;    /* + - : $ * or N for null */
     int64_t       integer; /* of ':' and the number of elements of '*' */
-    tracker_str_t text;    /* of + - $; points into the input */
+    tracker_str_t text;    /* of + - $; points into the input; see below */
 } tracker_reply_t;
 
 /*
@@ -827,7 +830,8 @@ tracker_result_e tracker_resp_next(
 
 /*
  * Reads one whole reply of any nesting up to 4: `reply` is its first value and
- * `elements` up to *nelements scalars of a flat array.  Same results.
+ * `elements` up to *nelements scalars of a flat array.  The text of an array
+ * is all of it, as it came.  Same results.
  */
 tracker_result_e tracker_resp_reply(tracker_str_t input, size_t *pos,
     size_t max_bytes, tracker_reply_t *reply, tracker_reply_t *elements,
@@ -836,6 +840,42 @@ tracker_result_e tracker_resp_reply(tracker_str_t input, size_t *pos,
 /* Appends "*<n>\r\n" or "$<len>\r\n<data>\r\n"; NULL when it passes end. */
 char *tracker_resp_array(char *p, const char *end, unsigned n);
 char *tracker_resp_bulk(char *p, const char *end, tracker_str_t value);
+
+
+/* ---- cluster.c: which node of a Redis Cluster has a key ----------------- */
+
+#define TRACKER_CLUSTER_SLOTS 16384
+
+/* The slot of a key, by its hash tag if it has one. */
+unsigned tracker_cluster_slot(tracker_str_t key);
+
+typedef struct {
+    tracker_str_t reply; /* to CLUSTER SLOTS, one whole reply in RESP */
+    size_t        pos;   /* 0: at its start */
+    int64_t       left;  /* ranges to come */
+} tracker_cluster_slots_t;
+
+typedef struct {
+    unsigned      first; /* slots first ... last */
+    unsigned      last;
+    tracker_str_t host; /* of their master; empty: the node that was asked */
+    unsigned      port; /* 0: it has none, as with TLS only */
+} tracker_cluster_range_t;
+
+/* Steps through the ranges; DECLINED at the end, INVALID: no such reply. */
+tracker_result_e tracker_cluster_next(
+    tracker_cluster_slots_t *slots, tracker_cluster_range_t *range);
+
+typedef struct {
+    unsigned      ask; /* 1: for this command only, after ASKING */
+    unsigned      slot;
+    tracker_str_t host; /* empty: the node that was asked */
+    unsigned      port;
+} tracker_redirect_t;
+
+/* Reads "MOVED 3999 127.0.0.1:6381" or "ASK ..."; DECLINED: it is neither. */
+tracker_result_e tracker_cluster_redirect(
+    tracker_str_t error, tracker_redirect_t *redirect);
 
 
 #pragma GCC visibility pop

@@ -415,11 +415,11 @@ def redis_words(words):
 
 
 @contextlib.contextmanager
-def new_shop(request, start=Shop.start):
+def new_shop(request, start=Shop.start, make=Shop):
     """A stack with what CONF of the test file says, started as told."""
     folder = tempfile.mkdtemp(prefix='crm-test-')
     os.chmod(folder, 0o755)
-    stack = Shop(folder, **getattr(request.module, 'CONF', {}))
+    stack = make(folder, **getattr(request.module, 'CONF', {}))
     try:
         start(stack)
         yield stack
