@@ -8,6 +8,10 @@
  * (site, visitor), identities by (site, visitor, customer), orders by (site,
  * order).  Three hash tables with open addressing, sized once for a full
  * batch, hold indexes; the JSON is written out at the end.
+ *
+ * Records (consent, identify, alias) are few and each counts, so they are
+ * handed over one by one.  A uid that a browser sent makes no identity: only
+ * what the shop, a file or a trusted client says does.
  */
 
 #include <inttypes.h>
@@ -44,9 +48,12 @@ struct mining_absorb_s {
     uint32_t         *fact_slots;
     absorb_visitor_t *visitors;
     absorb_fact_t    *facts;
+    mining_row_t     *records;
     uint32_t          mask;
     uint32_t          nvisitors;
     uint32_t          nfacts;
+    uint32_t          nrecords;
+    int64_t           since; /* us since 1970 UTC: the oldest row's rts */
     mining_copy_t     json;
 };
 
@@ -68,13 +75,16 @@ mining_absorb_new(unsigned rows_max)
     }
 
     absorb->mask = size - 1;
+    absorb->since = INT64_MAX;
     absorb->visitor_slots = calloc(size, sizeof(uint32_t));
     absorb->fact_slots = calloc(size, sizeof(uint32_t));
     absorb->visitors = calloc(rows_max, sizeof(absorb_visitor_t));
     absorb->facts = calloc(2 * (size_t) rows_max, sizeof(absorb_fact_t));
+    absorb->records = calloc(rows_max, sizeof(mining_row_t));
 
     if (absorb->visitor_slots == NULL || absorb->fact_slots == NULL
-        || absorb->visitors == NULL || absorb->facts == NULL)
+        || absorb->visitors == NULL || absorb->facts == NULL
+        || absorb->records == NULL)
     {
         mining_absorb_free(absorb);
         return NULL;
@@ -92,6 +102,7 @@ mining_absorb_free(mining_absorb_t *absorb)
         free(absorb->fact_slots);
         free(absorb->visitors);
         free(absorb->facts);
+        free(absorb->records);
         mining_copy_free(&absorb->json);
         free(absorb);
     }
@@ -113,6 +124,8 @@ mining_absorb_clear(mining_absorb_t *absorb)
 
     absorb->nvisitors = 0;
     absorb->nfacts = 0;
+    absorb->nrecords = 0;
+    absorb->since = INT64_MAX;
     absorb->json.len = 0;
     absorb->json.failed = 0;
 }
@@ -256,12 +269,21 @@ mining_absorb_add(mining_absorb_t *absorb, const mining_row_t *row)
     absorb_fact_t         fact;
     tracker_json_member_t uid, props, order;
 
+    if (row->rts < absorb->since) {
+        absorb->since = row->rts;
+    }
+
+    /* what a robot does makes nobody known; its consent is nobody's */
     if (row->is_bot) {
         return;
     }
 
     if (row->has_vid) {
         absorb_visitor(absorb, row);
+    }
+
+    if (row->is_record) {
+        absorb->records[absorb->nrecords++] = *row;
     }
 
     if (!row->has_uid && !row->is_order) {
@@ -381,6 +403,34 @@ absorb_put_facts(
 }
 
 
+static void
+absorb_put_records(mining_absorb_t *absorb, const mining_sites_t *sites)
+{
+    uint32_t            i, n;
+    const mining_row_t *row;
+
+    static const char *const members[][2] = {{"type", ",\"type\":"},
+        {"src", ",\"src\":"}, {"uid", ",\"uid\":"}, {"ctx", ",\"ctx\":"},
+        {"props", ",\"props\":"}};
+
+    for (i = 0; i < absorb->nrecords; i++) {
+        row = &absorb->records[i];
+
+        absorb_put(&absorb->json, i == 0 ? "" : ",");
+        absorb_put_visitor(
+            &absorb->json, sites, row->site, row->has_vid ? row->vid : NULL);
+        absorb_put_number(&absorb->json, ",\"at\":", row->rts);
+
+        for (n = 0; n < sizeof(members) / sizeof(members[0]); n++) {
+            absorb_put_raw(&absorb->json, members[n][1],
+                mining_event_member(row->line, members[n][0]).value);
+        }
+
+        absorb_put(&absorb->json, row->trusted ? ",\"trusted\":true}" : "}");
+    }
+}
+
+
 const char *
 mining_absorb_json(mining_absorb_t *absorb, const mining_sites_t *sites)
 {
@@ -407,7 +457,13 @@ mining_absorb_json(mining_absorb_t *absorb, const mining_sites_t *sites)
     absorb_put_facts(absorb, sites, 0);
     absorb_put(json, "],\"orders\":[");
     absorb_put_facts(absorb, sites, 1);
-    mining_copy_append(json, "]}", 3);
+    absorb_put(json, "],\"records\":[");
+    absorb_put_records(absorb, sites);
+    absorb_put(json, "]");
+    if (absorb->since != INT64_MAX) {
+        absorb_put_number(json, ",\"since\":", absorb->since);
+    }
+    mining_copy_append(json, "}", 2);
 
     return json->failed ? NULL : json->data;
 }

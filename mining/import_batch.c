@@ -56,6 +56,7 @@ mining_batch_free(mining_batch_t *batch)
         mining_copy_free(&batch->copy);
         mining_copy_free(&batch->held);
         mining_copy_free(&batch->scratch);
+        mining_copy_free(&batch->traits);
         mining_rejects_free(&batch->rejects);
         mining_absorb_free(batch->absorb);
         free(batch->rows);
@@ -115,6 +116,21 @@ batch_is_bot(tracker_str_t ctx)
 {
     return ctx.data != NULL && memmem(ctx.data, ctx.len, "\"bot\"", 5) != NULL
            && mining_event_member(ctx, "bot").value.data != NULL;
+}
+
+
+static int
+batch_text_is(tracker_str_t text, const char *word)
+{
+    return text.len == strlen(word) && memcmp(text.data, word, text.len) == 0;
+}
+
+
+static int
+batch_record(tracker_str_t type)
+{
+    return batch_text_is(type, "consent") || batch_text_is(type, "identify")
+           || batch_text_is(type, "alias");
 }
 
 
@@ -183,16 +199,25 @@ mining_batch_take(mining_batch_t *batch, const mining_item_t *item,
     row->site = (uint16_t) site;
     row->sn = event->columns[MINING_EVENT_SN].data != NULL ? event->sn : 0;
     row->has_vid = event->columns[MINING_EVENT_VID].data != NULL;
-    row->has_uid = event->columns[MINING_EVENT_UID].data != NULL
-                   && mining_client_believed(event);
+    row->trusted = mining_client_believed(event);
+    row->has_uid =
+        event->columns[MINING_EVENT_UID].data != NULL && row->trusted;
     row->is_order =
-        event->columns[MINING_EVENT_NAME].len == 15
-        && memcmp(event->columns[MINING_EVENT_NAME].data, "Order Completed", 15)
-               == 0;
+        batch_text_is(event->columns[MINING_EVENT_NAME], "Order Completed");
     row->is_bot = batch_is_bot(event->columns[MINING_EVENT_CTX]);
+    row->is_record = batch_record(event->columns[MINING_EVENT_TYPE]);
     row->refused = 0;
     if (row->has_vid) {
         memcpy(row->vid, event->vid, sizeof(row->vid));
+    }
+
+    /* what is derived reads the line itself, and keeps hashes only */
+    if (!batch->sites.raw[site]
+        && batch_text_is(event->columns[MINING_EVENT_TYPE], "identify")
+        && event->columns[MINING_EVENT_PROPS].data != NULL)
+    {
+        event->columns[MINING_EVENT_PROPS] = mining_traits_clean(
+            &batch->traits, event->columns[MINING_EVENT_PROPS]);
     }
 
     mining_event_row(copy, event);
@@ -658,8 +683,8 @@ mining_sites_read(mining_sites_t *sites, mining_db_t *db)
     PGresult       *res;
     mining_result_e rc;
 
-    rc = mining_db_query(
-        db, &res, "select key from crm.site order by key", 0, NULL);
+    rc = mining_db_query(db, &res,
+        "select key, keep_contact from crm.site order by key", 0, NULL);
     if (rc != MINING_OK) {
         return rc;
     }
@@ -669,6 +694,7 @@ mining_sites_read(mining_sites_t *sites, mining_db_t *db)
         sites->lens[i] = (size_t) PQgetlength(res, i, 0);
         if (sites->lens[i] <= MINING_ID_MAX) {
             memcpy(sites->names[i], PQgetvalue(res, i, 0), sites->lens[i] + 1);
+            sites->raw[i] = *PQgetvalue(res, i, 1) == 't';
             sites->n = i + 1;
         }
     }

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "mining.h"
 
@@ -39,6 +40,9 @@ static const mining_kind_t kinds[] = {
                    {"price", MINING_COLUMN_PRICE, 1, 0},
                    {"currency", MINING_COLUMN_CURRENCY, 0, 0},
                    {"country", MINING_COLUMN_TEXT, 0, 64},
+                   {"payer_id", MINING_COLUMN_ID, 0, 0},
+                   {"recipient_id", MINING_COLUMN_ID, 0, 0},
+                   {"gift", MINING_COLUMN_FLAG, 0, 0},
                    {NULL, MINING_COLUMN_ID, 0, 0}}},
 
     /* In the order mining_clicks_add takes them. */
@@ -67,6 +71,7 @@ static const struct {
                 " 6 digits behind it"},
     {"int4", "must be a whole number from -1000000 to 1000000, not 0"},
     {"int4", "must be a whole number from 0 to 1000000"},
+    {"text", "must be yes, no, true, false, 1 or 0"},
 };
 
 
@@ -198,6 +203,25 @@ kind_currency(tracker_str_t value)
 
 
 static int
+kind_flag(tracker_str_t value)
+{
+    size_t i;
+
+    static const char *const words[] = {"yes", "no", "true", "false", "1", "0"};
+
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (value.len == strlen(words[i])
+            && strncasecmp(value.data, words[i], value.len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static int
 kind_value_ok(const mining_column_t *column, tracker_str_t value)
 {
     int32_t number;
@@ -216,6 +240,8 @@ kind_value_ok(const mining_column_t *column, tracker_str_t value)
         return mining_csv_price(value) == MINING_OK;
     case MINING_COLUMN_QUANTITY:
         return mining_csv_quantity(value, &number) == MINING_OK;
+    case MINING_COLUMN_FLAG:
+        return kind_flag(value);
     case MINING_COLUMN_LINE:
         return (value.len == 1 && value.data[0] == '0')
                || (value.data[0] != '-'
@@ -292,6 +318,7 @@ mining_kind_row(
         case MINING_COLUMN_ID:
         case MINING_COLUMN_TEXT:
         case MINING_COLUMN_CURRENCY:
+        case MINING_COLUMN_FLAG:
             mining_copy_text(copy, values[i].data, values[i].len);
             break;
         case MINING_COLUMN_TIME:

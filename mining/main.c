@@ -42,6 +42,18 @@ static const main_command_t main_commands[] = {
     {"rejects", mining_rejects, "list | replay [--limit N]",
         "show refused events, or try them again"},
 
+    {"identity", mining_identity,
+        "merge FROM INTO|unmerge MERGE|log|find KIND VALUE --site SITE"
+        " [--reviewer NAME]",
+        "merge customers that are one, and undo it"},
+
+    {"export", mining_export,
+        "--site SITE (--customer ID | --visitor UUID) [--out FILE]",
+        "write everything about one person as JSON lines"},
+
+    {"erase", mining_erase, "--site SITE (--customer ID | --visitor UUID)",
+        "delete one person everywhere"},
+
     {"status", mining_status, "", "tell how far everything is"},
 
     {NULL, NULL, NULL, NULL}};

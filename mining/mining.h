@@ -62,6 +62,9 @@ int mining_run(const mining_settings_t *settings, int argc, char **argv);
 int mining_campaigns(const mining_settings_t *settings, int argc, char **argv);
 int mining_status(const mining_settings_t *settings, int argc, char **argv);
 int mining_rejects(const mining_settings_t *settings, int argc, char **argv);
+int mining_export(const mining_settings_t *settings, int argc, char **argv);
+int mining_erase(const mining_settings_t *settings, int argc, char **argv);
+int mining_identity(const mining_settings_t *settings, int argc, char **argv);
 
 
 /* ---- report.c: words for people and logs, the clock, the stop signal ---- */
@@ -344,6 +347,13 @@ tracker_json_member_t mining_event_member(
     tracker_str_t object, const char *name);
 
 
+/* ---- traits.c: contacts out of identify events -------------------------- */
+
+/* The object with e-mail and phone hashed, in `out` until it is used again;
+ * absent when memory ran out. */
+tracker_str_t mining_traits_clean(mining_copy_t *out, tracker_str_t props);
+
+
 /* ---- reject.c: rows refused, gathered as one jsonb parameter ------------ */
 
 #define MINING_REJECT_RAW_MAX 2048 /* bytes shown of a refused line */
@@ -482,7 +492,9 @@ typedef struct {
     unsigned      has_vid : 1;
     unsigned      has_uid : 1; /* and it is to be believed */
     unsigned      is_order : 1;
-    unsigned      is_bot : 1; /* ctx.bot: labelled as a robot's */
+    unsigned      is_bot : 1;    /* ctx.bot: labelled as a robot's */
+    unsigned      is_record : 1; /* consent, identify, alias: taken as it is */
+    unsigned      trusted : 1;   /* may say who a visitor is */
     unsigned      refused : 1;
     unsigned      held : 1;      /* has a message id, which may be known */
     unsigned      duplicate : 1; /* it is */
@@ -495,6 +507,7 @@ typedef struct mining_absorb_s mining_absorb_t;
 typedef struct {
     char   names[MINING_SITES_MAX][MINING_ID_MAX + 1];
     size_t lens[MINING_SITES_MAX];
+    char   raw[MINING_SITES_MAX]; /* 1: contacts are kept as sent */
     int    n;
 } mining_sites_t;
 
@@ -522,6 +535,7 @@ typedef struct {
     unsigned         nrejected;
     mining_absorb_t *absorb;
     mining_copy_t    scratch;
+    mining_copy_t    traits;
     mining_sites_t   sites;
     int              sites_fresh; /* an unknown site is really unknown */
     uint8_t          days[MINING_DAYS_MAX]; /* has a partition */
@@ -634,7 +648,7 @@ uint64_t mining_file_done(const mining_file_t *file); /* bytes on disk read */
 
 /* ---- load_kinds.c: the columns of each kind of file --------------------- */
 
-#define MINING_KIND_COLUMNS_MAX 9
+#define MINING_KIND_COLUMNS_MAX 12
 
 typedef enum {
     MINING_COLUMN_ID,
@@ -643,7 +657,8 @@ typedef enum {
     MINING_COLUMN_TIME,
     MINING_COLUMN_PRICE,
     MINING_COLUMN_QUANTITY,
-    MINING_COLUMN_LINE
+    MINING_COLUMN_LINE,
+    MINING_COLUMN_FLAG
 } mining_column_e;
 
 typedef struct {

@@ -692,7 +692,9 @@ ngx_http_crm_collect_create(ngx_http_request_t *r)
 
     /* a browser that came without a cookie gets one on its own site, and
      * only with an answer that says stored */
-    c->cookie = !c->ctx->visitor_new || c->origin == NGX_HTTP_CRM_ORIGIN_SAME;
+    c->cookie =
+        c->ctx->measure
+        && (!c->ctx->visitor_new || c->origin == NGX_HTTP_CRM_ORIGIN_SAME);
     c->cookie_due = c->ctx->cookie_due;
     c->ctx->cookie_due = 0;
     c->ctx->has_visitor = c->cookie;

@@ -239,7 +239,7 @@ ngx_http_crm_enrich_event(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
         }
     }
 
-    event->enrich = ctx->enrich;
+    event->enrich = ctx->measure || ctx->enrich->bot ? ctx->enrich : NULL;
 
     if (ctx->enrich->bot) {
         ngx_http_crm_count(cmcf, NGX_HTTP_CRM_BOT_EVENTS);

@@ -385,6 +385,8 @@ ngx_http_crm_event_put(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     event->id = id;
     event->uid = ngx_http_crm_str(&ctx->uid);
 
+    ngx_http_crm_consent_event(r, ctx, event);
+
     if (ngx_http_crm_dry_run(r)) {
         event->seq = event->vid != NULL ? 1 : 0;
         ngx_http_crm_enrich_event(r, ctx, cmcf, event);
@@ -402,6 +404,36 @@ ngx_http_crm_event_put(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     event->id = NULL;
     event->uid.data = NULL;
     event->uid.len = 0;
+}
+
+
+/* Who allows what is proved once, when the cookie that says so went out. */
+static void
+ngx_http_crm_event_consent(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    ngx_http_crm_main_conf_t *cmcf)
+{
+    uint8_t         id[TRACKER_UUID_SIZE], random[10];
+    tracker_prop_t  prop;
+    tracker_event_t event;
+
+    ngx_http_crm_consent_record(r, ctx, &event, &prop);
+
+    event.rts_us = ngx_http_crm_received_us(r);
+    ngx_http_crm_random(random, sizeof(random));
+    tracker_uuid_v7(id, event.rts_us / 1000, random);
+    event.id = id;
+
+    ngx_http_crm_event_append(cmcf, &event);
+    ngx_http_crm_count(cmcf, NGX_HTTP_CRM_CONSENTS);
+    ngx_http_crm_export_wake(cmcf);
+
+    if (!ctx->measure) {
+        ngx_http_crm_zone_forget(cmcf, ctx->site, ctx->visitor.id);
+    }
+
+    if (!ctx->measure || !ctx->personal) {
+        ngx_http_crm_export_forget(cmcf, ctx->site, ctx->visitor.id);
+    }
 }
 
 
@@ -423,7 +455,7 @@ ngx_http_crm_event_all(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     event.site = ngx_http_crm_str(&clcf->site->name);
     ngx_http_crm_literal(&event.src, "origin");
 
-    if (!ctx->visitor_new || ctx->cookie_sent) {
+    if (ctx->has_visitor && (!ctx->visitor_new || ctx->cookie_sent)) {
         event.vid = ctx->visitor.id;
         event.sid = ctx->sid;
         event.sn = ctx->visitor.session_number;
@@ -472,16 +504,19 @@ ngx_http_crm_event_all(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 
     if (clcf->dry_run) {
         put = 0;
+
+    } else if (ctx->consent_new && ctx->cookie_sent) {
+        ngx_http_crm_event_consent(r, ctx, cmcf);
     }
 
     if (put) {
         ngx_http_crm_export_wake(cmcf);
     }
 
-    /* robots, and visitors who never brought a cookie back, are not worth a
-     * key in Redis */
-    if (put && event.vid != NULL && !ctx->visitor_new && !ctx->enrich->bot
-        && cmcf->zone != NULL)
+    /* robots, visitors who never brought a cookie back and those who are not to
+     * be personalized are not worth a key in Redis */
+    if (put && event.vid != NULL && !ctx->visitor_new && ctx->personal
+        && !ctx->enrich->bot && cmcf->zone != NULL)
     {
         ngx_http_crm_export_session(cmcf, ctx->site, ctx->visitor.id);
     }

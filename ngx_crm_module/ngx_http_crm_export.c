@@ -19,6 +19,7 @@
 #define NGX_HTTP_CRM_SESSIONS      1024
 #define NGX_HTTP_CRM_SESSION_TABLE 2048 /* a power of two, twice as many */
 #define NGX_HTTP_CRM_ERROR_LOG     60   /* s between two lines */
+#define NGX_HTTP_CRM_SESSION_KEY   128  /* bytes: site <= 32 */
 #define NGX_HTTP_CRM_WORDS         96   /* of HMGET: 32 held, 64 waiting */
 
 
@@ -121,13 +122,47 @@ ngx_http_crm_session_done(void *data, const tracker_reply_t *reply,
 }
 
 
+static void
+ngx_http_crm_session_deleted(void *data, const tracker_reply_t *reply,
+    const tracker_reply_t *elements, unsigned nelements)
+{
+    ngx_http_crm_export_t *drain = data;
+
+    (void) elements;
+    (void) nelements;
+
+    if (reply != NULL && reply->type != ':') {
+        ngx_http_crm_export_refused(drain->cmcf, "DEL", reply);
+    }
+}
+
+
+/* "crm:s:<site>:<vid>"; key has room for NGX_HTTP_CRM_SESSION_KEY bytes. */
+static tracker_str_t
+ngx_http_crm_session_key(
+    char *key, ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE])
+{
+    u_char       *p;
+    tracker_str_t text;
+
+    p = ngx_snprintf((u_char *) key,
+        NGX_HTTP_CRM_SESSION_KEY - TRACKER_UUID_TEXT, "crm:s:%V:", &site->name);
+    tracker_uuid_text((char *) p, vid);
+
+    text.data = key;
+    text.len = (char *) p + TRACKER_UUID_TEXT - key;
+
+    return text;
+}
+
+
 static ngx_int_t
 ngx_http_crm_session_send(
     ngx_http_crm_export_t *drain, ngx_http_crm_session_t *session)
 {
     char           json[TRACKER_LIVE_JSON_MAX];
-    char           key[128];
-    u_char         seconds[NGX_TIME_T_LEN], *p;
+    char           key[NGX_HTTP_CRM_SESSION_KEY];
+    u_char         seconds[NGX_TIME_T_LEN];
     tracker_str_t  words[5];
     tracker_live_t live;
 
@@ -138,11 +173,7 @@ ngx_http_crm_session_send(
     }
 
     ngx_http_crm_word(words[0], "SET");
-    p = ngx_snprintf((u_char *) key, sizeof(key) - TRACKER_UUID_TEXT,
-        "crm:s:%V:", &session->site->name);
-    tracker_uuid_text((char *) p, session->vid);
-    words[1].data = key;
-    words[1].len = (char *) p + TRACKER_UUID_TEXT - key;
+    words[1] = ngx_http_crm_session_key(key, session->site, session->vid);
     words[2].data = json;
     words[2].len = tracker_live_write(json, sizeof(json), &live);
     ngx_http_crm_word(words[3], "EX");
@@ -174,6 +205,10 @@ ngx_http_crm_sessions_flush(ngx_http_crm_export_t *drain)
     unsent = 0;
 
     for (i = 0; i < drain->nsessions; i++) {
+        if (drain->sessions[i].site == NULL) {
+            continue; /* forgotten meanwhile */
+        }
+
         if (ngx_http_crm_session_send(drain, &drain->sessions[i]) != NGX_OK) {
             unsent++;
         }
@@ -189,19 +224,14 @@ ngx_http_crm_sessions_flush(ngx_http_crm_export_t *drain)
 }
 
 
-void
-ngx_http_crm_export_session(ngx_http_crm_main_conf_t *cmcf,
+/* Where the visitor's session is queued, or may be: a place in the table. */
+static ngx_uint_t
+ngx_http_crm_session_place(ngx_http_crm_export_t *drain,
     ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE])
 {
     uint32_t                hash;
-    ngx_uint_t              i, n;
-    ngx_http_crm_export_t  *drain;
+    ngx_uint_t              i;
     ngx_http_crm_session_t *session;
-
-    drain = cmcf->drain;
-    if (drain == NULL) {
-        return;
-    }
 
     ngx_memcpy(&hash, &vid[NGX_HTTP_CRM_VID_RANDOM], sizeof(hash));
 
@@ -213,8 +243,29 @@ ngx_http_crm_export_session(ngx_http_crm_main_conf_t *cmcf,
         if (session->site == site
             && ngx_memcmp(session->vid, vid, TRACKER_UUID_SIZE) == 0)
         {
-            return;
+            break;
         }
+    }
+
+    return i;
+}
+
+
+void
+ngx_http_crm_export_session(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE])
+{
+    ngx_uint_t             i, n;
+    ngx_http_crm_export_t *drain;
+
+    drain = cmcf->drain;
+    if (drain == NULL) {
+        return;
+    }
+
+    i = ngx_http_crm_session_place(drain, site, vid);
+    if (drain->table[i] != 0) {
+        return;
     }
 
     if (drain->nsessions == NGX_HTTP_CRM_SESSIONS) {
@@ -226,6 +277,34 @@ ngx_http_crm_export_session(ngx_http_crm_main_conf_t *cmcf,
     drain->table[i] = (uint16_t) (n + 1);
     drain->sessions[n].site = site;
     ngx_memcpy(drain->sessions[n].vid, vid, TRACKER_UUID_SIZE);
+}
+
+
+void
+ngx_http_crm_export_forget(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE])
+{
+    char                   key[NGX_HTTP_CRM_SESSION_KEY];
+    ngx_uint_t             i;
+    tracker_str_t          words[2];
+    ngx_http_crm_export_t *drain;
+
+    drain = cmcf->drain;
+    if (drain == NULL) {
+        return;
+    }
+
+    i = ngx_http_crm_session_place(drain, site, vid);
+    if (drain->table[i] != 0) {
+        drain->sessions[drain->table[i] - 1].site = NULL;
+    }
+
+    ngx_http_crm_word(words[0], "DEL");
+    words[1] = ngx_http_crm_session_key(key, site, vid);
+
+    /* if Redis is away the key expires by itself */
+    (void) ngx_http_crm_redis_words(
+        cmcf, words, 2, 1, ngx_http_crm_session_deleted, drain);
 }
 
 

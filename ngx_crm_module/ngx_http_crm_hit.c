@@ -239,9 +239,10 @@ ngx_http_crm_hit_frame(ngx_http_crm_hits_t *hits, tracker_hit_t *hit)
     ngx_http_crm_hit_context(hits, event);
     ngx_http_crm_hit_visitor(hits, hit);
 
-    /* a server speaks for others: neither place nor device are theirs */
+    /* a server speaks for others: neither place, device nor consent is its */
     if (hits->browser) {
         event->enrich = ngx_http_crm_enrich_get(hits->request, hits->ctx);
+        ngx_http_crm_consent_event(hits->request, hits->ctx, event);
     }
 }
 
@@ -254,6 +255,10 @@ ngx_http_crm_hit_keep(ngx_http_crm_hits_t *hits, tracker_hit_t *hit,
     tracker_refusal_t refusal;
 
     ngx_http_crm_hit_frame(hits, hit);
+
+    if (hits->browser && !hits->ctx->measure) {
+        text.len = 0;
+    }
 
     ngx_memzero(&refusal, sizeof(tracker_refusal_t));
     refusal.hit = hit;

@@ -1,10 +1,9 @@
 /*
- * ngx_http_crm_module.c - directives, configuration, phases and variables.
+ * ngx_http_crm_module.c - directives, configuration and phases.
  *
  * No logic lives here: each directive fills the structures of the header, and
  * each phase, variable and content handler belongs to the file of its concern.
- * Arguments are read in
- * ngx_http_crm_conf.c.
+ * Arguments are read in ngx_http_crm_conf.c.
  *
  * Nothing is paid for what is not configured: without "crm on" anywhere no
  * handler is installed and no worker opens anything.  A wrong configuration
@@ -25,7 +24,6 @@
 #define NGX_HTTP_CRM_COUNTERS_BYTES (8 * ngx_pagesize)
 
 
-static ngx_int_t ngx_http_crm_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_crm_postconfiguration(ngx_conf_t *cf);
 static void     *ngx_http_crm_create_main_conf(ngx_conf_t *cf);
 static char     *ngx_http_crm_init_main_conf(ngx_conf_t *cf, void *conf);
@@ -182,6 +180,27 @@ static ngx_command_t ngx_http_crm_commands[] = {
       0,
       NULL },
 
+    { ngx_string("crm_link"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE123,
+      ngx_http_crm_link_conf,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("crm_consent"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_crm_consent_conf,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("crm_anonymize"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_crm_anonymize_conf,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("crm_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_http_crm_content_conf,
@@ -243,7 +262,7 @@ static ngx_command_t ngx_http_crm_commands[] = {
 
 
 static ngx_http_module_t ngx_http_crm_module_ctx = {
-    ngx_http_crm_preconfiguration,         /* preconfiguration */
+    ngx_http_crm_variables_add,            /* preconfiguration */
     ngx_http_crm_postconfiguration,        /* postconfiguration */
 
     ngx_http_crm_create_main_conf,         /* create main configuration */
@@ -272,84 +291,6 @@ ngx_module_t ngx_http_crm_module = {
     NGX_MODULE_V1_PADDING
 };
 /* clang-format on */
-
-
-/* Text of a variable: 36 characters of a UUID in pool memory. */
-static ngx_int_t
-ngx_http_crm_uuid_variable(
-    ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)
-{
-    ngx_http_crm_ctx_t *ctx;
-
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-
-    ctx = ngx_http_crm_get_ctx(r);
-
-    /* a new visitor whose answer left without a cookie never existed */
-    if (ctx == NULL || !ctx->has_visitor || ngx_http_crm_dry_run(r)
-        || (ctx->visitor_new && !ctx->cookie_sent && r->main->header_sent))
-    {
-        v->not_found = 1;
-        return NGX_OK;
-    }
-
-    v->data = ngx_pnalloc(r->pool, TRACKER_UUID_TEXT);
-    if (v->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    v->len = TRACKER_UUID_TEXT;
-    tracker_uuid_text((char *) v->data, data == 0 ? ctx->visitor.id : ctx->sid);
-
-    return NGX_OK;
-}
-
-
-/* clang-format off */
-static ngx_http_variable_t ngx_http_crm_variables[] = {
-
-    { ngx_string("crm_visitor"), NULL, ngx_http_crm_uuid_variable, 0,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("crm_session"), NULL, ngx_http_crm_uuid_variable, 1,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("crm_segment"), NULL, ngx_http_crm_offer_segment, 0,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("crm_country"), NULL, ngx_http_crm_enrich_variable, 0,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("crm_device"), NULL, ngx_http_crm_enrich_variable, 1,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("crm_bot"), NULL, ngx_http_crm_enrich_variable, 2,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-      ngx_http_null_variable
-};
-/* clang-format on */
-
-
-static ngx_int_t
-ngx_http_crm_preconfiguration(ngx_conf_t *cf)
-{
-    ngx_http_variable_t *var, *v;
-
-    for (v = ngx_http_crm_variables; v->name.len; v++) {
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
-        if (var == NULL) {
-            return NGX_ERROR;
-        }
-
-        var->get_handler = v->get_handler;
-        var->data = v->data;
-    }
-
-    return NGX_OK;
-}
 
 
 static void *
@@ -446,6 +387,9 @@ ngx_http_crm_create_loc_conf(ngx_conf_t *cf)
     clcf->origins = NGX_CONF_UNSET_PTR;
     clcf->extracts = NGX_CONF_UNSET_PTR;
     clcf->extract_max = NGX_CONF_UNSET_SIZE;
+    clcf->consent = NGX_CONF_UNSET_PTR;
+    clcf->link = NGX_CONF_UNSET_PTR;
+    clcf->anonymize = NGX_CONF_UNSET_PTR;
 
     return clcf;
 }
@@ -474,6 +418,9 @@ ngx_http_crm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->markers, prev->markers, 0);
     ngx_conf_merge_msec_value(
         conf->budget, prev->budget, NGX_HTTP_CRM_BUDGET_DEFAULT);
+    ngx_conf_merge_ptr_value(conf->link, prev->link, NULL);
+    ngx_conf_merge_ptr_value(conf->consent, prev->consent, NULL);
+    ngx_conf_merge_ptr_value(conf->anonymize, prev->anonymize, NULL);
     ngx_conf_merge_ptr_value(conf->extracts, prev->extracts, NULL);
     ngx_conf_merge_size_value(
         conf->extract_max, prev->extract_max, NGX_HTTP_CRM_EXTRACT_MAX_DEFAULT);

@@ -34,6 +34,9 @@ typedef struct ngx_http_crm_clients_s   ngx_http_crm_clients_t;
 typedef struct ngx_http_crm_watch_s     ngx_http_crm_watch_t;
 typedef struct ngx_http_crm_watcher_s   ngx_http_crm_watcher_t;
 typedef struct ngx_http_crm_health_s    ngx_http_crm_health_t;
+typedef struct ngx_http_crm_consent_s   ngx_http_crm_consent_t;
+typedef struct ngx_http_crm_anonymize_s ngx_http_crm_anonymize_t;
+typedef struct ngx_http_crm_link_s      ngx_http_crm_link_t;
 
 
 /* Counters of all workers, in shared memory; one name and help text each in
@@ -84,6 +87,10 @@ typedef enum {
     NGX_HTTP_CRM_DRY_RUN_COOKIES, /* kept back by crm_dry_run */
     NGX_HTTP_CRM_DRY_RUN_SLOTS,   /* decided, and left as they were */
     NGX_HTTP_CRM_REDIS_REDIRECTS, /* MOVED and ASK of a cluster */
+    NGX_HTTP_CRM_UNCONSENTED,     /* requests that may not be measured */
+    NGX_HTTP_CRM_CONSENTS,        /* changes of consent put on record */
+    NGX_HTTP_CRM_LINKS,           /* visitors taken over from another domain */
+    NGX_HTTP_CRM_LINKS_BAD,       /* forged, expired or foreign tokens */
     NGX_HTTP_CRM_NCOUNTERS
 } ngx_http_crm_counter_e;
 
@@ -133,7 +140,7 @@ typedef struct {
     ngx_http_crm_export_t   *drain;
     ngx_http_crm_redis_t    *redis;
     ngx_http_crm_pg_t       *pg;
-    ngx_http_crm_watcher_t  *watcher;  /* NULL: there is no such file */
+    ngx_http_crm_watcher_t  *watcher; /* NULL: there is no such file */
     ngx_http_crm_health_t   *health;
     ngx_http_crm_counters_t *counters; /* in counters_zone; never NULL then */
     char                    *hit_room; /* TRACKER_HIT_ROOM bytes, once used */
@@ -203,7 +210,21 @@ typedef struct {
 
     ngx_http_crm_extracts_t *extracts;    /* crm_extract; NULL: none */
     size_t                   extract_max; /* crm_extract_max, bytes */
+
+    ngx_http_crm_consent_t   *consent;   /* crm_consent; NULL: not asked */
+    ngx_http_crm_anonymize_t *anonymize; /* crm_anonymize */
+    ngx_http_crm_link_t      *link;      /* crm_link; NULL: none is taken */
 } ngx_http_crm_loc_conf_t;
+
+/* crm_link */
+struct ngx_http_crm_link_s {
+    ngx_str_t name; /* of the argument */
+    ngx_str_t to;   /* host that tokens are made for; empty: none are */
+    time_t    ttl;  /* seconds */
+};
+
+#define NGX_HTTP_CRM_MEASURE     0x01U /* purposes of crm_consent */
+#define NGX_HTTP_CRM_PERSONALIZE 0x02U
 
 
 /* What one main request knows; subrequests reach it through r->main. */
@@ -232,6 +253,8 @@ typedef struct {
     unsigned         nshown;
     uint64_t         ns; /* clock ticks spent capturing, when sampled */
 
+    const char *consent_source; /* what said so; NULL: nobody was asked */
+
     personalize_str_t unit;  /* visitor id as text: what variants hash */
     personalize_str_t items; /* session.items as a packed list, once made */
 
@@ -242,6 +265,10 @@ typedef struct {
     unsigned cookie_sent : 1;
     unsigned state_loaded : 1; /* live and profile were asked for */
     unsigned sampled : 1;
+    unsigned measure : 1;     /* consent: a visitor may be known */
+    unsigned personal : 1;    /* consent: and served by what is known */
+    unsigned consent_new : 1; /* it changed; recorded once the cookie went */
+    unsigned cookie_seen : 1; /* one of our name came, good or bad */
 } ngx_http_crm_ctx_t;
 
 
@@ -280,6 +307,10 @@ extern ngx_module_t ngx_http_crm_body_module; /* slot filter, after gunzip */
 /* The site of that name, added if it is new. */
 ngx_http_crm_site_t *ngx_http_crm_site_get(
     ngx_http_crm_main_conf_t *cmcf, ngx_str_t *name);
+
+/* ---- ngx_http_crm_variables.c ------------------------------------------- */
+
+ngx_int_t ngx_http_crm_variables_add(ngx_conf_t *cf);
 
 /* ---- ngx_http_crm_conf.c: arguments of directives ----------------------- */
 
@@ -321,6 +352,40 @@ ngx_http_crm_ctx_t *ngx_http_crm_get_ctx(ngx_http_request_t *r);
  */
 ngx_int_t ngx_http_crm_visitor_send(
     ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+
+/* ---- ngx_http_crm_consent.c: what a visitor allowed --------------------- */
+
+/* Finds the state; to be called once, before the cookie is looked at. */
+void ngx_http_crm_consent(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+/* Keeps the state in the visitor's cookie, so that each change is put on
+ * record once. */
+void ngx_http_crm_consent_visitor(ngx_http_crm_ctx_t *ctx);
+/* 1 if a campaign must not see that attribute. */
+ngx_uint_t ngx_http_crm_consent_hides(
+    ngx_http_crm_ctx_t *ctx, personalize_str_t path);
+/* The log that may be told about this request: nginx adds address and URL to
+ * what a connection's log says. */
+ngx_log_t *ngx_http_crm_consent_log(
+    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+/* Cuts what the event may not say.  To be called for each event, last before
+ * it is used; what was cut lies in the request's pool. */
+void ngx_http_crm_consent_event(
+    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx, tracker_event_t *event);
+/* Fills the event that records a change of consent. */
+void ngx_http_crm_consent_record(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    tracker_event_t *event, tracker_prop_t *props);
+char *ngx_http_crm_consent_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_crm_anonymize_conf(
+    ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* ---- ngx_http_crm_link.c: a visitor from another domain ----------------- */
+
+/* Sets ctx->visitor to the one that the request's token hands over. */
+ngx_int_t ngx_http_crm_link_take(
+    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+ngx_int_t ngx_http_crm_link_variable(
+    ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+char *ngx_http_crm_link_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* ---- ngx_http_crm_clock.c: time and randomness -------------------------- */
 
@@ -392,6 +457,9 @@ ngx_int_t ngx_http_crm_export_init(
 void ngx_http_crm_export_wake(ngx_http_crm_main_conf_t *cmcf);
 /* Queues SET crm:s:… for a session that changed (one per visitor and flush). */
 void ngx_http_crm_export_session(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE]);
+/* Deletes that key, and what is queued for it. */
+void ngx_http_crm_export_forget(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE]);
 void ngx_http_crm_export_exit(ngx_http_crm_main_conf_t *cmcf);
 /* 1 if the journal of slot n may be closed: nothing is under way for it, and
@@ -472,177 +540,6 @@ void ngx_http_crm_buffer_reset(ngx_http_crm_buffer_t *b);
 /* Gives all memory back. */
 void ngx_http_crm_buffer_free(ngx_http_crm_buffer_t *b);
 
-/* ---- ngx_http_crm_node.c: one pipelined connection to one Redis --------- */
-
-#define NGX_HTTP_CRM_NODE_PENDING 8192 /* replies to come; a power of two */
-
-typedef struct ngx_http_crm_node_s ngx_http_crm_node_t;
-
-/* reply NULL: the connection was lost or timed out.  Called exactly once. */
-typedef void (*ngx_http_crm_redis_pt)(void *data, const tracker_reply_t *reply,
-    const tracker_reply_t *elements, unsigned nelements);
-
-typedef enum {
-    NGX_HTTP_CRM_NODE_DOWN = 0,
-    NGX_HTTP_CRM_NODE_CONNECTING,
-    NGX_HTTP_CRM_NODE_GREETING, /* AUTH and SELECT are under way */
-    NGX_HTTP_CRM_NODE_UP
-} ngx_http_crm_node_state_e;
-
-typedef struct {
-    ngx_http_crm_redis_pt done; /* NULL: nobody wants to know */
-    void                 *data;
-    ngx_msec_t            sent;
-} ngx_http_crm_pending_t;
-
-struct ngx_http_crm_node_s {
-    ngx_http_crm_redis_t     *redis; /* whose node it is */
-    ngx_http_crm_main_conf_t *cmcf;
-    ngx_sockaddr_t            sockaddr;
-    socklen_t                 socklen;
-    ngx_str_t                 name; /* for log lines */
-    u_char                    text[NGX_SOCKADDR_STRLEN];
-    ngx_uint_t                slots;      /* that it owns; 0: not needed */
-    unsigned                  wanted : 1; /* commands were to go to it */
-
-    ngx_peer_connection_t     peer;
-    ngx_log_t                 quiet; /* nginx would log each attempt */
-    ngx_http_crm_node_state_e state;
-    ngx_http_crm_buffer_t     out;
-    ngx_http_crm_buffer_t     in;
-
-    ngx_http_crm_pending_t pending[NGX_HTTP_CRM_NODE_PENDING];
-    ngx_uint_t             first; /* free-running */
-    ngx_uint_t             last;
-
-    ngx_event_t      timer;   /* connecting: deadline; down: next attempt */
-    ngx_event_t      replies; /* deadline of the oldest outstanding reply */
-    ngx_event_t      flush;   /* posted once per turn */
-    ngx_connection_t dummy;   /* timers log the fd of their data */
-
-    ngx_msec_t since;   /* when it came up */
-    ngx_msec_t wait;    /* ms before the next attempt */
-    time_t     logged;  /* when a loss was last logged */
-    time_t     refused; /* when a refused AUTH or SELECT was last logged */
-    ngx_uint_t losses;  /* since `logged` */
-    unsigned   closing : 1;
-};
-
-void ngx_http_crm_node_init(ngx_http_crm_node_t *node,
-    ngx_http_crm_redis_t *redis, ngx_http_crm_main_conf_t *cmcf,
-    struct sockaddr *sockaddr, socklen_t socklen);
-/* Connects if it is down and no attempt is due by itself. */
-void ngx_http_crm_node_connect(ngx_http_crm_node_t *node);
-/* Tells everybody who waits, and frees what it holds. */
-void ngx_http_crm_node_close(ngx_http_crm_node_t *node);
-/* Room for one command of at most max bytes, of an open connection; NULL: too
- * much is in flight.  _end sends the first len of them. */
-char *ngx_http_crm_node_begin(ngx_http_crm_node_t *node, size_t max);
-void  ngx_http_crm_node_end(ngx_http_crm_node_t *node, size_t len,
-     ngx_http_crm_redis_pt done, void *data);
-/* A command of plain words: how long at most, written, and sent. */
-size_t ngx_http_crm_node_words_max(const tracker_str_t *words, unsigned n);
-size_t ngx_http_crm_node_words(
-    char *start, size_t max, const tracker_str_t *words, unsigned n);
-ngx_int_t ngx_http_crm_node_put(ngx_http_crm_node_t *node,
-    const tracker_str_t *words, unsigned n, ngx_http_crm_redis_pt done,
-    void *data);
-
-/* ---- ngx_http_crm_redis.c: one Redis or a cluster, commands by key ------ */
-
-/* Called each time something changed about who has what: a connection is new,
- * or slots have moved. */
-typedef void (*ngx_http_crm_redis_ready_pt)(void *data);
-
-ngx_int_t ngx_http_crm_redis_init(
-    ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle);
-void ngx_http_crm_redis_on_ready(ngx_http_crm_main_conf_t *cmcf,
-    ngx_http_crm_redis_ready_pt ready, void *data);
-/*
- * Room for max bytes of one command in RESP, to whoever has the key; NULL: not
- * connected, or too much in flight.  _commit sends the first len of them, and
- * the callback will come.  Such a command is not sent again to another master:
- * that one may have lost what the first had acknowledged.
- */
-char *ngx_http_crm_redis_reserve(
-    ngx_http_crm_main_conf_t *cmcf, tracker_str_t key, size_t max);
-void ngx_http_crm_redis_commit(ngx_http_crm_main_conf_t *cmcf, size_t len,
-    ngx_http_crm_redis_pt done, void *data);
-/* A command of plain words, followed to whoever has the key, words[key].
- * NGX_OK: the callback will come; NGX_DECLINED: it will not. */
-ngx_int_t ngx_http_crm_redis_words(ngx_http_crm_main_conf_t *cmcf,
-    const tracker_str_t *words, unsigned n, unsigned key,
-    ngx_http_crm_redis_pt done, void *data);
-#define ngx_http_crm_word(word, text)                                          \
-    (word).data = text;                                                        \
-    (word).len = sizeof(text) - 1
-void ngx_http_crm_redis_exit(ngx_http_crm_main_conf_t *cmcf);
-/* 1 if some command may find its way. */
-ngx_uint_t ngx_http_crm_redis_usable(ngx_http_crm_main_conf_t *cmcf);
-/* For crm_status, of this worker: "up": all that are needed, "down", or "off"
- * (not configured). */
-const char *ngx_http_crm_redis_state(ngx_http_crm_main_conf_t *cmcf);
-/* How many masters are connected, of how many. */
-void ngx_http_crm_redis_nodes(
-    ngx_http_crm_main_conf_t *cmcf, ngx_uint_t *up, ngx_uint_t *all);
-/* ---- ngx_http_crm_redis_map.c: which node has a slot -------------------- */
-
-#define NGX_HTTP_CRM_REDIS_NODES       64  /* masters, and those configured */
-#define NGX_HTTP_CRM_REDIS_NONE        255 /* no index of a node */
-#define NGX_HTTP_CRM_REDIS_READY       4
-#define NGX_HTTP_CRM_REDIS_REFRESH_MIN 50 /* ms before the map is asked for */
-
-struct ngx_http_crm_redis_s {
-    ngx_http_crm_main_conf_t *cmcf;
-    ngx_pool_t               *pool;
-
-    ngx_http_crm_node_t *nodes[NGX_HTTP_CRM_REDIS_NODES];
-    ngx_uint_t           nnodes;
-    uint8_t              map[TRACKER_CLUSTER_SLOTS];   /* index, or _NONE */
-    uint8_t              fresh[TRACKER_CLUSTER_SLOTS]; /* map being read */
-
-    ngx_http_crm_redis_ready_pt ready[NGX_HTTP_CRM_REDIS_READY];
-    void                       *ready_data[NGX_HTTP_CRM_REDIS_READY];
-    ngx_uint_t                  nready;
-
-    /* between _reserve and _commit */
-    ngx_http_crm_node_t           *open_node;
-    struct ngx_http_crm_command_s *open;
-
-    size_t           copied;  /* bytes of commands kept */
-    ngx_event_t      refresh; /* the map is to be asked for */
-    ngx_event_t      changed; /* posted: whoever is interested is to be told */
-    ngx_connection_t dummy;   /* timers log the fd of their data */
-    ngx_msec_t       wait;    /* ms before the next look */
-    ngx_uint_t       turn;    /* which node is asked next */
-    time_t           logged;
-
-    unsigned cluster : 1;
-    unsigned known : 1; /* there is a map */
-    unsigned exiting : 1;
-};
-
-/* The node of that address; NULL: there is no room for another one. */
-ngx_http_crm_node_t *ngx_http_crm_redis_node(
-    ngx_http_crm_redis_t *redis, struct sockaddr *sockaddr, socklen_t socklen);
-/* As `asked` names it; an empty host is `asked` itself.  NULL: no address. */
-ngx_http_crm_node_t *ngx_http_crm_redis_named(ngx_http_crm_redis_t *redis,
-    ngx_http_crm_node_t *asked, tracker_str_t host, unsigned port);
-ngx_uint_t           ngx_http_crm_redis_index(
-              ngx_http_crm_redis_t *redis, const ngx_http_crm_node_t *node);
-/* Tells whoever is interested, at the end of this turn of the loop. */
-void ngx_http_crm_redis_tell(ngx_http_crm_redis_t *redis);
-void ngx_http_crm_redis_changed_handler(ngx_event_t *ev);
-/* The map is to be asked for, soon. */
-void ngx_http_crm_redis_refresh(ngx_http_crm_redis_t *redis);
-void ngx_http_crm_redis_refresh_handler(ngx_event_t *ev);
-/* 1 while a master that is needed is not there. */
-ngx_uint_t ngx_http_crm_redis_lacks(ngx_http_crm_redis_t *redis);
-/* Of a node to its owner. */
-void ngx_http_crm_redis_node_up(
-    ngx_http_crm_redis_t *redis, ngx_http_crm_node_t *node);
-void ngx_http_crm_redis_node_lost(ngx_http_crm_redis_t *redis);
-
 /* ---- ngx_http_crm_pg.c: libpq on the event loop ------------------------- */
 
 /* text NULL: error, time-out or connection lost.  Called exactly once. */
@@ -704,6 +601,9 @@ void ngx_http_crm_zone_put(ngx_http_crm_main_conf_t *cmcf,
 /* NOTIFY: one visitor's profile, or with vid NULL all of the site, is stale. */
 void ngx_http_crm_zone_invalidate(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_site_t *site, const uint8_t *vid);
+/* NOTIFY: that visitor was erased; nothing of it stays. */
+void ngx_http_crm_zone_forget(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE]);
 /* Copies the session kept, if any, leaving everything else as it is. */
 ngx_int_t ngx_http_crm_zone_live(ngx_http_crm_main_conf_t *cmcf,
     ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE],
@@ -749,194 +649,10 @@ ngx_int_t ngx_http_crm_offer_segment(
 /* Where the attribute of that path comes from; never NULL. */
 ngx_http_crm_attr_pt ngx_http_crm_attr_find(personalize_str_t path);
 
-/* ---- ngx_http_crm_watch.c: files that may get a new version ------------- */
-
-#define NGX_HTTP_CRM_FAULT_BYTES 256
-
-typedef struct {
-    ino_t  ino;
-    off_t  size;
-    time_t mtime;
-    long   mtime_ns;
-} ngx_http_crm_file_mark_t;
-
-/* Loads and checks the file and puts it in the place of the one before.
- * NGX_ERROR: that one stays, and `fault` says what is wrong. */
-typedef ngx_int_t (*ngx_http_crm_load_pt)(
-    ngx_http_crm_watch_t *watch, void *data, u_char *fault);
-
-struct ngx_http_crm_watch_s {
-    ngx_str_t                path; /* a full one, ends in NUL */
-    ngx_http_crm_load_pt     load;
-    void                    *data;
-    ngx_http_crm_file_mark_t loaded; /* the version that was tried last */
-    ngx_http_crm_file_mark_t seen;   /* at the last look */
-    ngx_http_crm_watch_t    *next;
-    unsigned                 missing : 1; /* and the log says so */
-};
-
-/* Loads the file now, and again whenever it changes.  NULL: said in the log. */
-ngx_http_crm_watch_t *ngx_http_crm_watch_add(ngx_conf_t *cf, ngx_str_t *path,
-    ngx_http_crm_load_pt load, void *data, const char *directive);
-ngx_int_t             ngx_http_crm_watch_init(
-                ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle);
-void ngx_http_crm_watch_exit(ngx_http_crm_main_conf_t *cmcf);
-/* The whole file, to be freed with ngx_free; NULL: `fault` says why. */
-u_char *ngx_http_crm_watch_read(
-    ngx_http_crm_watch_t *watch, size_t max, size_t *len, u_char *fault);
-
-/* ---- ngx_http_crm_geo.c: where an address is ---------------------------- */
-
-char *ngx_http_crm_geoip_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-/* Texts stay valid until the next turn of the event loop. */
-void ngx_http_crm_geo_find(ngx_http_crm_main_conf_t *cmcf, struct sockaddr *sa,
-    tracker_place_t *place);
-
-/* ---- ngx_http_crm_bots.c: robots by list and address -------------------- */
-
-char *ngx_http_crm_bots_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-char *ngx_http_crm_verified_conf(
-    ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-ngx_int_t ngx_http_crm_bots_default(
-    ngx_conf_t *cf, ngx_http_crm_main_conf_t *cmcf);
-/* NGX_OK: the user agent is that of a robot. */
-ngx_int_t ngx_http_crm_bots_find(ngx_http_crm_main_conf_t *cmcf,
-    struct sockaddr *sa, tracker_str_t agent, tracker_bot_t *bot);
-
-/* ---- ngx_http_crm_behave.c: robots by what they do ---------------------- */
-
-ngx_int_t ngx_http_crm_behave_conf(
-    ngx_conf_t *cf, ngx_http_crm_main_conf_t *cmcf);
-/* Counts a finished page or asset.  The reason to take the visitor for a
- * robot, a static text, or NULL. */
-const char *ngx_http_crm_behave_page(ngx_http_request_t *r,
-    ngx_http_crm_ctx_t *ctx, ngx_http_crm_main_conf_t *cmcf);
-void        ngx_http_crm_behave_asset(
-           ngx_http_request_t *r, ngx_http_crm_main_conf_t *cmcf);
-/* The same without counting, of somebody who brought no cookie. */
-const char *ngx_http_crm_behave_known(ngx_http_request_t *r,
-    ngx_http_crm_ctx_t *ctx, ngx_http_crm_main_conf_t *cmcf);
-
-/* ---- ngx_http_crm_enrich.c: what does not change within a session ------- */
-
-/* A hash of address and user agent, never 0. */
-uint32_t ngx_http_crm_enrich_client(ngx_http_request_t *r);
-/* What is known of this visitor's place, device and nature; NULL: memory. */
-tracker_enrich_t *ngx_http_crm_enrich_get(
-    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
-ngx_uint_t ngx_http_crm_is_bot(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
-/* Log phase: before the first event of a request, for each one, and after the
- * last.  `frame` is room of the caller that lives until the end. */
-void ngx_http_crm_enrich_begin(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    ngx_http_crm_main_conf_t *cmcf, ngx_uint_t page, tracker_enrich_t *frame);
-void ngx_http_crm_enrich_end(ngx_http_crm_ctx_t *ctx, tracker_enrich_t *frame);
-void ngx_http_crm_enrich_event(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    ngx_http_crm_main_conf_t *cmcf, tracker_event_t *event);
-/* Where the session came from, if this is its first request; else NULL. */
-const tracker_traffic_t *ngx_http_crm_traffic_get(
-    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
-/* The query as the client sent it, without "?". */
-void      ngx_http_crm_enrich_query(ngx_http_request_t *r, ngx_str_t *query);
-ngx_int_t ngx_http_crm_enrich_variable(
-    ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
-
 /* ---- ngx_http_crm_decide.c: decisions as JSON --------------------------- */
 
 /* Content handler of crm_decide: GET …?slots=a,b */
 ngx_int_t ngx_http_crm_decide_handler(ngx_http_request_t *r);
-
-/* ---- ngx_http_crm_collect.c: what client libraries send ----------------- */
-
-/* Content handler of crm_collect. */
-ngx_int_t ngx_http_crm_collect_handler(ngx_http_request_t *r);
-
-/* ---- ngx_http_crm_collect_conf.c: its directives, keys and paths -------- */
-
-char *ngx_http_crm_collect_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-char *ngx_http_crm_max_body_conf(
-    ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-char *ngx_http_crm_write_key_conf(
-    ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-char *ngx_http_crm_origin_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-char *ngx_http_crm_collect_merge(ngx_conf_t *cf, ngx_http_crm_loc_conf_t *prev,
-    ngx_http_crm_loc_conf_t *conf);
-/* NULL: no such key. */
-ngx_http_crm_key_t *ngx_http_crm_key_find(
-    ngx_http_crm_loc_conf_t *clcf, const ngx_str_t *key);
-
-typedef enum {
-    NGX_HTTP_CRM_ROUTE_NONE = 0,
-    NGX_HTTP_CRM_ROUTE_EVENTS,   /* POST */
-    NGX_HTTP_CRM_ROUTE_PIXEL,    /* GET, the event is the query */
-    NGX_HTTP_CRM_ROUTE_SETTINGS, /* GET, of Segment's browser client */
-    NGX_HTTP_CRM_ROUTE_SOURCE    /* GET, of RudderStack's */
-} ngx_http_crm_route_e;
-
-typedef struct {
-    ngx_http_crm_route_e route;
-    ngx_str_t            type;   /* of the events, as the path says; or "" */
-    ngx_str_t            key;    /* in the path of SETTINGS */
-    ngx_str_t            prefix; /* the path before the protocol's own */
-} ngx_http_crm_path_t;
-
-void ngx_http_crm_collect_path(
-    ngx_http_request_t *r, ngx_uint_t protocol, ngx_http_crm_path_t *path);
-
-/* ---- ngx_http_crm_answer.c: answers of crm_collect, across origins ------ */
-
-/* A request header by its lower-case name, or NULL. */
-ngx_str_t *ngx_http_crm_header_in(ngx_http_request_t *r, const char *name);
-typedef enum {
-    NGX_HTTP_CRM_ORIGIN_NONE = 0, /* no browser, or it does not say */
-    NGX_HTTP_CRM_ORIGIN_SAME,
-    NGX_HTTP_CRM_ORIGIN_ALLOWED,
-    NGX_HTTP_CRM_ORIGIN_FOREIGN
-} ngx_http_crm_origin_e;
-
-ngx_http_crm_origin_e ngx_http_crm_origin(ngx_http_request_t *r);
-/* Answers a preflight. */
-ngx_int_t ngx_http_crm_preflight(ngx_http_request_t *r);
-/* Sends status and body, with what other origins need; counts refusals. */
-ngx_int_t ngx_http_crm_answer(ngx_http_request_t *r, ngx_uint_t status,
-    const char *type, const ngx_str_t *body);
-/* A refusal: the body says why. */
-ngx_int_t ngx_http_crm_refuse(
-    ngx_http_request_t *r, ngx_uint_t status, const char *reason);
-/* The two settings documents. */
-ngx_int_t ngx_http_crm_settings(ngx_http_request_t *r,
-    const ngx_http_crm_path_t *path, const ngx_str_t *key);
-
-/* ---- ngx_http_crm_hit.c: events of client libraries -> journal ---------- */
-
-typedef struct {
-    ngx_http_request_t       *request;
-    ngx_http_crm_main_conf_t *cmcf;
-    ngx_http_crm_loc_conf_t  *clcf;
-    ngx_http_crm_ctx_t       *ctx;
-    ngx_http_crm_site_t      *site;
-    tracker_str_t             protocol;
-    tracker_str_t             type; /* of the path */
-    int64_t                   sent_us;
-    ngx_uint_t                stored;                 /* events */
-    ngx_uint_t                invalid;                /* events */
-    ngx_uint_t                not_json;               /* of the invalid ones */
-    uint8_t                   id[TRACKER_UUID_SIZE];  /* of the event */
-    uint8_t                   vid[TRACKER_UUID_SIZE]; /* if derived */
-    uint8_t                   sid[TRACKER_UUID_SIZE];
-    unsigned                  trusted : 1;
-    unsigned                  browser : 1;
-    unsigned                  cookie : 1; /* ctx->visitor counts */
-    unsigned                  snowplow : 1;
-} ngx_http_crm_hits_t;
-
-/* NGX_OK: it is in the journal, as an event or as refused with a reason;
- * NGX_BUSY: the journal has no room. */
-ngx_int_t ngx_http_crm_hit(ngx_http_crm_hits_t *hits, tracker_str_t text);
-/* Keeps a text that is no event. */
-ngx_int_t ngx_http_crm_hit_refuse(
-    ngx_http_crm_hits_t *hits, tracker_str_t text, const char *reason);
-/* All of the request was given. */
-void ngx_http_crm_hits_end(ngx_http_crm_hits_t *hits);
 
 /* ---- ngx_http_crm_slot_head.c: what the answer's header says ------------ */
 
@@ -1054,5 +770,9 @@ ngx_int_t ngx_http_crm_health_handler(ngx_http_request_t *r);
 
 
 #pragma GCC visibility pop
+
+#include "ngx_http_crm_redis.h"
+#include "ngx_http_crm_enrich.h"
+#include "ngx_http_crm_collect.h"
 
 #endif /* NGX_HTTP_CRM_MODULE_H_INCLUDED_ */

@@ -349,7 +349,9 @@ ngx_http_crm_offer_load(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
 
     cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
 
-    if (ctx->visitor_new || !ctx->has_visitor || cmcf->zone == NULL) {
+    if (ctx->visitor_new || !ctx->has_visitor || !ctx->personal
+        || cmcf->zone == NULL)
+    {
         return NGX_HTTP_CRM_ZONE_FRESH;
     }
 
@@ -523,17 +525,21 @@ ngx_http_crm_offer_attr_value(
     ngx_http_crm_offer_t *offer = data;
     ngx_http_crm_ctx_t   *ctx = offer->ctx;
 
-    ngx_memzero(value, sizeof(personalize_value_t));
+    personalize_str_t path;
 
-    ctx->campaigns->attrs[n](
-        offer->r, ctx, personalize_set_attribute(ctx->set, n), value);
+    ngx_memzero(value, sizeof(personalize_value_t));
+    path = personalize_set_attribute(ctx->set, n);
+
+    if (!ngx_http_crm_consent_hides(ctx, path)) {
+        ctx->campaigns->attrs[n](offer->r, ctx, path, value);
+    }
 }
 
 
 /* Content in pool memory; most are short enough to be written but once. */
 static ngx_int_t
-ngx_http_crm_offer_render(ngx_http_request_t *r,
-    const personalize_decision_t             *decision,
+ngx_http_crm_offer_render(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    const personalize_decision_t *decision,
     const personalize_request_t *request, ngx_str_t *content)
 {
     char                 buf[NGX_HTTP_CRM_RENDER_STACK];
@@ -547,7 +553,7 @@ ngx_http_crm_offer_render(ngx_http_request_t *r,
     }
 
     if (len > NGX_HTTP_CRM_RENDER_MAX) {
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+        ngx_log_error(NGX_LOG_INFO, ngx_http_crm_consent_log(r, ctx), 0,
             "crm keeps a default: %uz bytes of content for one slot", len);
         return NGX_DECLINED;
     }
@@ -605,7 +611,7 @@ ngx_http_crm_offer_slot(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
         return NGX_DECLINED;
     }
 
-    rc = ngx_http_crm_offer_render(r, &decision, &offer->request, content);
+    rc = ngx_http_crm_offer_render(r, ctx, &decision, &offer->request, content);
     if (rc != NGX_OK) {
         return rc;
     }

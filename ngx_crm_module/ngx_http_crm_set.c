@@ -401,16 +401,28 @@ ngx_http_crm_set_retry(ngx_event_t *ev)
 }
 
 
-/* The payload is "<site>:<vid>" or "<site>", which may have a colon itself. */
+/* The payload is "<site>", which may have a colon itself, "<site>:<vid>", or
+ * "<site>:<vid>:erased" when nothing of that visitor may be kept. */
 static void
 ngx_http_crm_set_profiles(ngx_http_crm_main_conf_t *cmcf, const char *payload)
 {
     size_t               len, site_len;
     uint8_t              vid[TRACKER_UUID_SIZE], *which;
-    ngx_uint_t           i;
+    ngx_uint_t           i, erased;
     ngx_http_crm_site_t *site;
 
+    static const char suffix[] = ":erased";
+
     len = ngx_strlen(payload);
+    erased = 0;
+
+    if (len > sizeof(suffix)
+        && ngx_strcmp(payload + len - (sizeof(suffix) - 1), suffix) == 0)
+    {
+        len -= sizeof(suffix) - 1;
+        erased = 1;
+    }
+
     site_len = len;
     which = NULL;
 
@@ -431,7 +443,11 @@ ngx_http_crm_set_profiles(ngx_http_crm_main_conf_t *cmcf, const char *payload)
             || (site[i].name.len == site_len
                 && ngx_memcmp(site[i].name.data, payload, site_len) == 0))
         {
-            ngx_http_crm_zone_invalidate(cmcf, &site[i], which);
+            if (erased && which != NULL) {
+                ngx_http_crm_zone_forget(cmcf, &site[i], which);
+            } else {
+                ngx_http_crm_zone_invalidate(cmcf, &site[i], which);
+            }
         }
     }
 }

@@ -246,7 +246,7 @@ ngx_http_crm_held_pass(ngx_http_request_t *r, ngx_http_crm_body_t *body)
     ngx_http_crm_count(cmcf, NGX_HTTP_CRM_SLOTS_UNCLOSED);
 
     if (body->page->unclosed++ == 0) {
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+        ngx_log_error(NGX_LOG_INFO, ngx_http_crm_consent_log(r, body->ctx), 0,
             "crm slot \"%V\" has no end within %d bytes, its default stays",
             &body->slot->name, NGX_HTTP_CRM_DEFAULT_MAX);
     }

@@ -66,7 +66,7 @@ ngx_http_crm_cookie_next(
 
 static ngx_int_t
 ngx_http_crm_cookie_header(ngx_http_crm_main_conf_t *cmcf, ngx_str_t *name,
-    ngx_table_elt_t *header, tracker_visitor_t *visitor)
+    ngx_table_elt_t *header, ngx_http_crm_ctx_t *ctx)
 {
     u_char   *p, *end;
     ngx_str_t value;
@@ -75,8 +75,10 @@ ngx_http_crm_cookie_header(ngx_http_crm_main_conf_t *cmcf, ngx_str_t *name,
     end = p + header->value.len;
 
     while (ngx_http_crm_cookie_next(&p, end, name, &value)) {
+        ctx->cookie_seen = 1;
+
         if (tracker_visitor_decode(&cmcf->keys, (char *) value.data, value.len,
-                (uint32_t) ngx_time(), visitor)
+                (uint32_t) ngx_time(), &ctx->visitor)
             == TRACKER_OK)
         {
             return NGX_OK;
@@ -91,14 +93,14 @@ ngx_http_crm_cookie_header(ngx_http_crm_main_conf_t *cmcf, ngx_str_t *name,
 
 static ngx_int_t
 ngx_http_crm_cookie_read(ngx_http_request_t *r, ngx_http_crm_main_conf_t *cmcf,
-    ngx_str_t *name, tracker_visitor_t *visitor)
+    ngx_str_t *name, ngx_http_crm_ctx_t *ctx)
 {
     ngx_table_elt_t *h;
 
 #if (nginx_version >= 1023000)
 
     for (h = r->headers_in.cookie; h != NULL; h = h->next) {
-        if (ngx_http_crm_cookie_header(cmcf, name, h, visitor) == NGX_OK) {
+        if (ngx_http_crm_cookie_header(cmcf, name, h, ctx) == NGX_OK) {
             return NGX_OK;
         }
     }
@@ -113,7 +115,7 @@ ngx_http_crm_cookie_read(ngx_http_request_t *r, ngx_http_crm_main_conf_t *cmcf,
     for (i = 0; i < r->headers_in.cookies.nelts; i++) {
         h = cookies[i];
 
-        if (ngx_http_crm_cookie_header(cmcf, name, h, visitor) == NGX_OK) {
+        if (ngx_http_crm_cookie_header(cmcf, name, h, ctx) == NGX_OK) {
             return NGX_OK;
         }
     }
@@ -156,6 +158,7 @@ ngx_http_crm_visitor_read(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     uint8_t           random[10];
     uint16_t          campaign;
     ngx_str_t         query;
+    ngx_int_t         rc;
     ngx_time_t       *tp;
     tracker_str_t     text;
     tracker_session_e session;
@@ -165,10 +168,22 @@ ngx_http_crm_visitor_read(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     text.data = (char *) query.data;
     text.len = query.len;
     campaign = tracker_campaign_hash(text);
+    rc = ngx_http_crm_cookie_read(r, cmcf, &clcf->cookie_name, ctx);
 
-    if (ngx_http_crm_cookie_read(r, cmcf, &clcf->cookie_name, &ctx->visitor)
-        == NGX_OK)
-    {
+    if (!ctx->measure) {
+        /* whatever came is taken back; who took consent back is on record */
+        ngx_http_crm_count(cmcf, NGX_HTTP_CRM_UNCONSENTED);
+        ctx->cookie_due = ctx->cookie_seen;
+        ctx->consent_new = (rc == NGX_OK);
+        return;
+    }
+
+    if (rc != NGX_OK && ngx_http_crm_link_take(r, ctx) == NGX_OK) {
+        (void) tracker_session_touch(&ctx->visitor, (uint32_t) tp->sec,
+            (uint32_t) clcf->session_timeout, 0);
+        ctx->cookie_due = 1;
+
+    } else if (rc == NGX_OK) {
         session = tracker_session_touch(&ctx->visitor, (uint32_t) tp->sec,
             (uint32_t) clcf->session_timeout, campaign);
 
@@ -190,6 +205,7 @@ ngx_http_crm_visitor_read(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 
     tracker_session_id(ctx->sid, &ctx->visitor);
     ctx->has_visitor = 1;
+    ngx_http_crm_consent_visitor(ctx);
 }
 
 
@@ -218,6 +234,7 @@ ngx_http_crm_ctx_create(ngx_http_request_t *r, ngx_http_crm_loc_conf_t *clcf)
     ctx->site = clcf->site;
 
     cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
+    ngx_http_crm_consent(r, ctx);
     ngx_http_crm_visitor_read(r, ctx, cmcf, clcf);
 
     if (start != 0) {
@@ -444,6 +461,33 @@ ngx_http_crm_private_add(ngx_http_request_t *r)
 }
 
 
+/* "; Path=/; Max-Age=0; ..." of "; Path=/; Max-Age=34128000; ...". */
+static u_char *
+ngx_http_crm_cookie_expired(u_char *p, ngx_str_t *tail)
+{
+    u_char *age, *end;
+
+    static u_char name[] = "; Max-Age=";
+
+    end = tail->data + tail->len;
+    age = ngx_strlcasestrn(tail->data, end, name, sizeof(name) - 2);
+
+    if (age == NULL) {
+        return ngx_cpymem(p, tail->data, tail->len);
+    }
+
+    age += sizeof(name) - 1;
+    p = ngx_cpymem(p, tail->data, age - tail->data);
+    *p++ = '0';
+
+    while (age < end && *age >= '0' && *age <= '9') {
+        age++;
+    }
+
+    return ngx_cpymem(p, age, end - age);
+}
+
+
 static ngx_int_t
 ngx_http_crm_cookie_add(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     ngx_http_crm_main_conf_t *cmcf, ngx_http_crm_loc_conf_t *clcf)
@@ -473,9 +517,14 @@ ngx_http_crm_cookie_add(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 
     p = ngx_cpymem(p, clcf->cookie_name.data, clcf->cookie_name.len);
     *p++ = '=';
-    tracker_visitor_encode(&cmcf->keys, &ctx->visitor, (char *) p);
-    p = ngx_cpymem(
-        p + TRACKER_COOKIE_LEN, clcf->cookie_tail.data, clcf->cookie_tail.len);
+
+    if (ctx->has_visitor) {
+        tracker_visitor_encode(&cmcf->keys, &ctx->visitor, (char *) p);
+        p = ngx_cpymem(p + TRACKER_COOKIE_LEN, clcf->cookie_tail.data,
+            clcf->cookie_tail.len);
+    } else {
+        p = ngx_http_crm_cookie_expired(p, &clcf->cookie_tail);
+    }
 
     if (secure) {
         p = ngx_cpymem(p, "; Secure", sizeof("; Secure") - 1);

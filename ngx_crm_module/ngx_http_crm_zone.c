@@ -21,214 +21,13 @@
  * behind the page while all others use what is there.
  */
 
-#include "ngx_http_crm_module.h"
+#include "ngx_http_crm_zone.h"
 
 
-#define NGX_HTTP_CRM_CELL_BYTES  2560
-#define NGX_HTTP_CRM_ZONE_MIN    (256 * 1024) /* bytes, about 100 visitors */
-#define NGX_HTTP_CRM_ZONE_LAYOUT 3            /* raise with any change */
-#define NGX_HTTP_CRM_ZONE_SITES  256          /* slots of a hash by site */
 #define NGX_HTTP_CRM_FRESH_MS    60000
 #define NGX_HTTP_CRM_REFRESH_MS  1000 /* between two told STALE */
 #define NGX_HTTP_CRM_IDENTIFY_MS 2000 /* answers of before may still come */
 #define NGX_HTTP_CRM_AGE_MS      1000 /* a cell moves up no more often */
-
-
-typedef struct {
-    uint8_t          vid[TRACKER_UUID_SIZE];
-    uint32_t         site;  /* hash of its name: indexes change with a reload */
-    uint32_t         chain; /* next cell of the bucket */
-    uint32_t         newer; /* towards the head of the list by age */
-    uint32_t         older;
-    uint64_t         fetched_ms;  /* when the profile was answered; 0: stale */
-    uint64_t         asked_ms;    /* when somebody was last told STALE */
-    uint64_t         identify_ms; /* when the customer became another */
-    uint64_t         aged_ms;     /* when it was last made the newest */
-    uint16_t         profile_len; /* bytes; 0: nobody is known, or too large */
-    uint8_t          answered;    /* the profile was answered at least once */
-    uint8_t          lively;      /* live holds a session */
-    tracker_live_t   live;
-    tracker_enrich_t enrich; /* of the session of enrich.key */
-} ngx_http_crm_cell_t;
-
-#define NGX_HTTP_CRM_PROFILE_MAX                                               \
-    (NGX_HTTP_CRM_CELL_BYTES - sizeof(ngx_http_crm_cell_t))
-
-
-typedef struct {
-    uint32_t layout;
-    uint32_t live_bytes; /* sizeof(tracker_live_t) of who made the zone */
-    uint32_t busy;       /* somebody changes something at this moment */
-    uint32_t ncells;
-    uint32_t nbuckets; /* a power of two */
-    uint32_t used;     /* cells given out so far, they never come back */
-    uint32_t newest;
-    uint32_t oldest;
-    uint64_t stale_ms[NGX_HTTP_CRM_ZONE_SITES]; /* all before is stale */
-} ngx_http_crm_zone_head_t;
-
-
-struct ngx_http_crm_zone_s {
-    ngx_http_crm_zone_head_t *head;
-    ngx_slab_pool_t          *shpool;
-    uint32_t                 *buckets;
-    u_char                   *cells;
-};
-
-
-char *
-ngx_http_crm_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_crm_main_conf_t *cmcf = conf;
-
-    ssize_t              size;
-    ngx_str_t           *value, name, s;
-    ngx_uint_t           i;
-    ngx_http_crm_zone_t *zone;
-
-    if (cmcf->zone != NULL) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-    ngx_str_null(&name);
-    size = 0;
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        if (ngx_http_crm_argument(&value[i], "name", &s)) {
-            name = s;
-            continue;
-        }
-
-        if (ngx_http_crm_argument(&value[i], "size", &s)) {
-            size = ngx_parse_size(&s);
-
-            if (size >= NGX_HTTP_CRM_ZONE_MIN) {
-                continue;
-            }
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-            "invalid value \"%V\" in \"crm_zone\": use name=NAME and "
-            "size=SIZE from 256k, for example name=crm size=16m",
-            &value[i]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (name.len == 0 || size == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-            "\"crm_zone\" needs both name=NAME and size=SIZE, for example "
-            "name=crm size=16m");
-        return NGX_CONF_ERROR;
-    }
-
-    zone = ngx_pcalloc(cf->pool, sizeof(ngx_http_crm_zone_t));
-    if (zone == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    cmcf->zone = ngx_shared_memory_add(cf, &name, size, &ngx_http_crm_module);
-    if (cmcf->zone == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    cmcf->zone->init = ngx_http_crm_zone_init;
-    cmcf->zone->data = zone;
-
-    return NGX_CONF_OK;
-}
-
-
-static void
-ngx_http_crm_zone_map(ngx_http_crm_zone_t *zone)
-{
-    size_t buckets;
-
-    zone->head = zone->shpool->data;
-    zone->buckets = (uint32_t *) (zone->head + 1);
-    buckets = (size_t) zone->head->nbuckets * sizeof(uint32_t);
-
-    zone->cells = ngx_align_ptr((u_char *) zone->buckets + buckets, 64);
-}
-
-
-/* Takes all the pages there are, in one piece. */
-static ngx_int_t
-ngx_http_crm_zone_create(ngx_http_crm_zone_t *zone)
-{
-    size_t                    size, left;
-    uint32_t                  nbuckets;
-    ngx_http_crm_zone_head_t *head;
-
-    zone->shpool->log_nomem = 0;
-    head = NULL;
-
-    for (size = zone->shpool->pfree * ngx_pagesize; size >= 64 * 1024;
-         size -= ngx_pagesize)
-    {
-        head = ngx_slab_alloc(zone->shpool, size);
-        if (head != NULL) {
-            break;
-        }
-    }
-
-    if (head == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (nbuckets = 16; (size_t) nbuckets * NGX_HTTP_CRM_CELL_BYTES * 2 <= size;
-         nbuckets *= 2)
-    { /* void */
-    }
-
-    left = size - sizeof(ngx_http_crm_zone_head_t) - 64
-           - (size_t) nbuckets * sizeof(uint32_t);
-
-    ngx_memzero(head, size);
-    head->layout = NGX_HTTP_CRM_ZONE_LAYOUT;
-    head->live_bytes = sizeof(tracker_live_t);
-    head->nbuckets = nbuckets;
-    head->ncells = (uint32_t) (left / NGX_HTTP_CRM_CELL_BYTES);
-    zone->shpool->data = head;
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_crm_zone_init(ngx_shm_zone_t *shm_zone, void *data)
-{
-    ngx_http_crm_zone_t *old = data;
-
-    ngx_http_crm_zone_t *zone;
-
-    zone = shm_zone->data;
-    zone->shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
-
-    if (old == NULL && !shm_zone->shm.exists
-        && ngx_http_crm_zone_create(zone) != NGX_OK)
-    {
-        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
-            "\"crm_zone\" \"%V\" has no room for a cell: use a larger size",
-            &shm_zone->shm.name);
-        return NGX_ERROR;
-    }
-
-    ngx_http_crm_zone_map(zone);
-
-    if (zone->head->layout != NGX_HTTP_CRM_ZONE_LAYOUT
-        || zone->head->live_bytes != sizeof(tracker_live_t))
-    {
-        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
-            "\"crm_zone\" \"%V\" was made by another version: restart nginx, "
-            "or use another name",
-            &shm_zone->shm.name);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
 
 
 static void
@@ -368,14 +167,13 @@ ngx_http_crm_zone_link(ngx_http_crm_zone_t *zone, uint32_t index)
 }
 
 
-/* Takes the oldest cell away from its visitor. */
-static uint32_t
-ngx_http_crm_zone_evict(ngx_http_crm_zone_t *zone)
+/* Takes a cell away from its visitor; it is in no list then. */
+static void
+ngx_http_crm_zone_take(ngx_http_crm_zone_t *zone, uint32_t index)
 {
-    uint32_t             index, *link;
+    uint32_t            *link;
     ngx_http_crm_cell_t *cell;
 
-    index = zone->head->oldest;
     cell = ngx_http_crm_cell(zone, index);
     link = ngx_http_crm_zone_bucket(zone, cell->vid, cell->site);
 
@@ -385,6 +183,16 @@ ngx_http_crm_zone_evict(ngx_http_crm_zone_t *zone)
 
     *link = cell->chain;
     ngx_http_crm_zone_unlink(zone, index);
+}
+
+
+static uint32_t
+ngx_http_crm_zone_evict(ngx_http_crm_zone_t *zone)
+{
+    uint32_t index;
+
+    index = zone->head->oldest;
+    ngx_http_crm_zone_take(zone, index);
 
     return index;
 }
@@ -737,6 +545,52 @@ ngx_http_crm_zone_invalidate(ngx_http_crm_main_conf_t *cmcf,
         if (index != 0) {
             ngx_http_crm_cell(zone, index)->fetched_ms = 0;
         }
+    }
+
+    ngx_http_crm_zone_unlock(zone);
+}
+
+
+/* The cell becomes one of nobody, and the first to be given away. */
+void
+ngx_http_crm_zone_forget(ngx_http_crm_main_conf_t *cmcf,
+    ngx_http_crm_site_t *site, const uint8_t vid[TRACKER_UUID_SIZE])
+{
+    uint32_t                  index, *bucket;
+    ngx_http_crm_cell_t      *cell;
+    ngx_http_crm_zone_t      *zone;
+    ngx_http_crm_zone_head_t *head;
+
+    if (cmcf->zone == NULL) {
+        return;
+    }
+
+    zone = cmcf->zone->data;
+    head = zone->head;
+
+    ngx_http_crm_zone_lock(zone);
+
+    index = ngx_http_crm_zone_find(zone, vid, ngx_http_crm_zone_site(site));
+
+    if (index != 0) {
+        ngx_http_crm_zone_take(zone, index);
+
+        cell = ngx_http_crm_cell(zone, index);
+        ngx_memzero(cell, NGX_HTTP_CRM_CELL_BYTES);
+
+        bucket = ngx_http_crm_zone_bucket(zone, cell->vid, cell->site);
+        cell->chain = *bucket;
+        *bucket = index;
+
+        cell->newer = head->oldest;
+
+        if (head->oldest != 0) {
+            ngx_http_crm_cell(zone, head->oldest)->older = index;
+        } else {
+            head->newest = index;
+        }
+
+        head->oldest = index;
     }
 
     ngx_http_crm_zone_unlock(zone);

@@ -29,43 +29,214 @@ ALTER SCHEMA mart OWNER TO crm_owner;
 
 COMMENT ON SCHEMA mart IS 'Read views for analysts (role crm_analyst).';
 
+CREATE FUNCTION crm.absorb_alias(site text, uid text, at timestamp with time zone, src text, props jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    customer text := crm.customer_now($1, uid);
+    previous text := coalesce(props ->> 'previous_id', props ->> 'previousId');
+    known    text;
+begin
+    if not coalesce(octet_length(previous) between 1 and 256
+                    and previous !~ '[\x01-\x1f\x7f]', false)
+       or previous = uid or crm.id_banned($1, previous)
+    then
+        return;
+    end if;
+
+    select crm.customer_now(c.site, c.customer_id) into known
+      from crm.customer as c
+     where c.site = $1 and c.customer_id = previous;
+    if known is not null then
+        if known <> customer then
+            perform crm.refuse_merge($1, known, customer,
+                                     'alias of two known customers', src);
+        end if;
+        return;
+    end if;
+
+    perform crm.alias_put($1, 'anon', previous, customer, at, src);
+end
+$_$;
+
+ALTER FUNCTION crm.absorb_alias(site text, uid text, at timestamp with time zone, src text, props jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.absorb_alias(site text, uid text, at timestamp with time zone, src text, props jsonb) IS 'Part of etl.absorb: an anonymous id becomes a customer''s; a known one never.';
+
+CREATE FUNCTION crm.absorb_consents(list jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    insert into crm.consent (site, vid, customer_id, measure, personalize,
+                             at, source)
+    select r.site, r.vid::uuid, i.customer_id,
+           r.ctx ->> 'consent' like '%m%', r.ctx ->> 'consent' like '%p%',
+           crm.us_time(r.at),
+           left(coalesce(r.props ->> 'source', 'unknown'), 40)
+      from jsonb_to_recordset(list)
+           as r (site text, type text, src text, vid text, at jsonb,
+                 ctx jsonb, props jsonb)
+      join crm.site as s on s.key = r.site
+      left join crm.identity as i
+        on i.site = r.site and i.vid::text = lower(r.vid)
+     where r.type = 'consent' and r.src = 'origin'
+       and crm.uuid_ok(r.vid)
+       and crm.us_time(r.at) is not null
+       and r.ctx ->> 'consent' in ('', 'm', 'p', 'mp')
+     order by r.site, crm.us_time(r.at);
+end
+$$;
+
+ALTER FUNCTION crm.absorb_consents(list jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.absorb_consents(list jsonb) IS 'Part of etl.absorb.';
+
+CREATE FUNCTION crm.absorb_identify(site text, vid uuid, uid text, at timestamp with time zone, src text, props jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    customer text := crm.customer_now($1, uid);
+    owners   text[];
+    trait    record;
+begin
+    if jsonb_typeof(props) <> 'object' then
+        return;
+    end if;
+
+    /* Named by an alias alone: only whom all known ones agree on. */
+    if customer is null then
+        select array_agg(distinct a.customer_id) into owners
+          from jsonb_each_text(props) as p
+         cross join lateral crm.trait_alias(src, p.key, p.value) as t
+          join crm.alias as a
+            on a.site = $1 and a.kind = t.kind and a.value = t.name;
+        if cardinality(owners) > 1 then
+            perform crm.refuse_merge($1, owners[1], owners[2],
+                                     'aliases of two customers', src);
+        end if;
+        if owners is null or cardinality(owners) > 1 then
+            return;
+        end if;
+        customer := owners[1];
+        perform crm.absorb_identities(jsonb_build_array(jsonb_build_object(
+                    'site', $1, 'vid', vid, 'uid', customer,
+                    'at', (extract(epoch from at) * 1000000)::bigint)));
+    end if;
+
+    for trait in
+        select t.kind, t.name
+          from jsonb_each_text(props) as p
+         cross join lateral crm.trait_alias(src, p.key, p.value) as t
+         where p.value is not null
+         order by t.kind, t.name limit 32
+    loop
+        perform crm.alias_put($1, trait.kind, trait.name, customer, at, src);
+    end loop;
+
+    update crm.customer as c
+       set email = left(props ->> 'email', 320)
+      from crm.site as s
+     where s.key = $1 and s.keep_contact
+       and c.site = $1 and c.customer_id = customer
+       and c.email is null and props ->> 'email' like '%_@_%';
+end
+$_$;
+
+ALTER FUNCTION crm.absorb_identify(site text, vid uuid, uid text, at timestamp with time zone, src text, props jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.absorb_identify(site text, vid uuid, uid text, at timestamp with time zone, src text, props jsonb) IS 'Part of etl.absorb: the aliases that one identify event tells.';
+
 CREATE FUNCTION crm.absorb_identities(list jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 #variable_conflict use_column
+declare
+    shared constant int := 50;  /* browsers of one customer in a day */
+    used   record;
 begin
     if list = '[]' then
         return;
     end if;
 
     insert into crm.reject (source, reason, raw)
-    select 'absorb', 'uid is no id of 1 to 64 bytes', left(r.uid, 4096)
-      from jsonb_to_recordset(list) as r (uid text)
-     where not coalesce(crm.id_ok(r.uid), false);
+    select 'absorb', case when coalesce(crm.id_ok(r.uid), false)
+                          then 'uid is banned: it names nobody'
+                          else 'uid is no id of 1 to 64 bytes' end,
+           left(r.uid, 4096)
+      from jsonb_to_recordset(list) as r (site text, uid text)
+     where not coalesce(crm.id_ok(r.uid), false)
+        or crm.id_banned(r.site, r.uid);
 
     insert into crm.customer (site, customer_id)
     select distinct r.site, r.uid
       from jsonb_to_recordset(list) as r (site text, uid text)
       join crm.site as s on s.key = r.site
-     where crm.id_ok(r.uid)
+     where crm.id_ok(r.uid) and not crm.id_banned(r.site, r.uid)
      order by r.site, r.uid
     on conflict do nothing;
 
     /* The newest login wins; the customers stay two. */
     insert into crm.identity as i (site, vid, customer_id, at)
     select distinct on (r.site, r.vid::uuid)
-           r.site, r.vid::uuid, r.uid, crm.us_time(r.at)
+           r.site, r.vid::uuid, crm.customer_now(r.site, r.uid),
+           crm.us_time(r.at)
       from jsonb_to_recordset(list)
            as r (site text, vid text, uid text, at jsonb)
       join crm.site as s on s.key = r.site
      where crm.id_ok(r.uid)
+       and not crm.id_banned(r.site, r.uid)
        and crm.uuid_ok(r.vid)
        and crm.us_time(r.at) is not null
      order by r.site, r.vid::uuid, crm.us_time(r.at) desc, r.uid
     on conflict (site, vid) do update
        set customer_id = excluded.customer_id, at = excluded.at
      where excluded.at > i.at;
+
+    /* The history: where a browser was not that customer's already. */
+    insert into crm.login as l (site, vid, at, customer_id)
+    select distinct on (r.site, r.vid, r.at)
+           r.site, r.vid, r.at, r.customer_id
+      from (select x.site, x.vid::uuid as vid, crm.us_time(x.at) as at,
+                   crm.customer_now(x.site, x.uid) as customer_id
+              from jsonb_to_recordset(list)
+                   as x (site text, vid text, uid text, at jsonb)
+              join crm.site as s on s.key = x.site
+             where crm.id_ok(x.uid)
+               and not crm.id_banned(x.site, x.uid)
+               and crm.uuid_ok(x.vid)
+               and crm.us_time(x.at) is not null) as r
+     where r.customer_id is distinct from (
+               select n.customer_id
+                 from crm.login as n
+                where n.site = r.site and n.vid = r.vid and n.at <= r.at
+                order by n.at desc limit 1)
+     order by r.site, r.vid, r.at, r.customer_id
+    on conflict do nothing;
+
+    /* A person has few browsers: an id that new ones keep claiming is none. */
+    for used in
+        select r.site, r.uid
+          from jsonb_to_recordset(list) as r (site text, uid text)
+         where crm.id_ok(r.uid) and not crm.id_banned(r.site, r.uid)
+         group by r.site, r.uid
+        having (select count(*)
+                  from (select from crm.login as l
+                         where l.site = r.site and l.customer_id = r.uid
+                           and l.at > now() - interval '1 day'
+                         limit shared + 1) as x) > shared
+    loop
+        insert into crm.banned_id (site, id, reason)
+        values (used.site, lower(btrim(used.uid)),
+                format('more than %s browsers in a day', shared))
+        on conflict do nothing;
+    end loop;
 end
 $$;
 
@@ -84,6 +255,8 @@ declare
     total      text := coalesce(props ->> 'total', props ->> 'revenue');
     currency   text := props ->> 'currency';
     products   jsonb := props -> 'products';
+    payer      text := props ->> 'payer_id';
+    recipient  text := props ->> 'recipient_id';
     number     constant text := '^-?[0-9]{1,12}(\.[0-9]{1,6})?$';
     reasons    text[] := '{}';
 begin
@@ -93,14 +266,24 @@ begin
     if currency !~ '^[A-Z]{3}$' then
         reasons := reasons || 'currency is no ISO 4217 code'::text;
     end if;
-    if not crm.id_ok(uid) then
-        reasons := reasons || 'uid is no id of 1 to 64 bytes'::text;
+    if not crm.id_ok(uid) or crm.id_banned(p_site, uid) then
+        reasons := reasons || 'uid is banned or no id of 1 to 64 bytes'::text;
+        uid := null;
+    end if;
+    if not crm.id_ok(payer) then
+        reasons := reasons || 'payer_id is no id of 1 to 64 bytes'::text;
+        payer := null;
+    end if;
+    if not crm.id_ok(recipient) then
+        reasons := reasons || 'recipient_id is no id of 1 to 64 bytes'::text;
+        recipient := null;
     end if;
 
     insert into crm."order" (site, order_id, customer_id, vid, ordered_at,
-                             currency, total, src)
+                             currency, total, payer_id, recipient_id, gift,
+                             src)
     values (p_site, p_order_id,
-            coalesce(case when crm.id_ok(uid) then uid end,
+            coalesce(crm.customer_now(p_site, uid),
                      (select i.customer_id from crm.identity as i
                        where i.site = p_site and i.vid = $4)),
             $4, $3,
@@ -109,7 +292,8 @@ begin
                  when total is null
                  then (select sum(p.quantity * p.price)
                          from crm.order_pieces(products) as p) end,
-            'event')
+            payer, recipient,
+            crm.is_gift(props ->> 'gift', uid, recipient), 'event')
     on conflict do nothing;
     if not found then
         return;  /* the first report counts */
@@ -160,7 +344,7 @@ begin
     select distinct r.site, r.uid
       from jsonb_to_recordset(list) as r (site text, uid text)
       join crm.site as s on s.key = r.site
-     where crm.id_ok(r.uid)
+     where crm.id_ok(r.uid) and not crm.id_banned(r.site, r.uid)
      order by r.site, r.uid
     on conflict do nothing;
 
@@ -195,6 +379,127 @@ ALTER FUNCTION crm.absorb_orders(list jsonb) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.absorb_orders(list jsonb) IS 'Part of etl.absorb.';
 
+CREATE FUNCTION crm.absorb_records(list jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    r record;
+begin
+    perform crm.absorb_consents(list);
+
+    for r in
+        select x.site, x.type, x.src, x.uid, x.props,
+               crm.us_time(x.at) as at,
+               case when crm.uuid_ok(x.vid) then x.vid::uuid end as vid
+          from jsonb_to_recordset(list)
+               as x (site text, type text, src text, vid text, uid text,
+                     at jsonb, props jsonb, trusted boolean)
+          join crm.site as s on s.key = x.site
+         where x.type in ('identify', 'alias') and x.trusted
+           and crm.us_time(x.at) is not null
+         order by x.site, crm.us_time(x.at)
+    loop
+        if r.uid is not null
+           and (not crm.id_ok(r.uid) or crm.id_banned(r.site, r.uid))
+        then
+            perform etl.reject('absorb', null,
+                        r.type || ': uid is banned or no id', r.uid, null);
+            continue;
+        end if;
+        if r.uid is not null then
+            insert into crm.customer (site, customer_id)
+            values (r.site, r.uid) on conflict do nothing;
+        end if;
+
+        if r.type = 'identify' then
+            perform crm.absorb_identify(r.site, r.vid, r.uid, r.at, r.src,
+                                        r.props);
+        elsif r.uid is not null then
+            perform crm.absorb_alias(r.site, r.uid, r.at, r.src, r.props);
+        end if;
+    end loop;
+end
+$$;
+
+ALTER FUNCTION crm.absorb_records(list jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.absorb_records(list jsonb) IS 'Part of etl.absorb.';
+
+CREATE FUNCTION crm.absorb_suppressed(batch jsonb) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    lists constant text[] := array['visitors', 'identities', 'orders',
+                                   'records'];
+    /* No event of this batch is older. */
+    since  constant timestamptz := coalesce(crm.us_time(batch -> 'since'),
+                                            '-infinity');
+    answer jsonb := batch;
+    gone   record;
+    part   text;
+begin
+    if not exists (select from crm.suppressed) then
+        return batch;
+    end if;
+
+    for gone in
+        select distinct x.site, x.vid, null as uid,
+               'infinity'::timestamptz as until
+          from (select v.value ->> 'site' as site, v.value ->> 'vid' as vid
+                  from unnest(lists) as l (name)
+                 cross join jsonb_array_elements(
+                           crm.list_of_objects(batch -> l.name)) as v) as x
+          join crm.suppressed as s
+            on s.site = x.site and s.kind = 'vid'
+           and s.hash = crm.id_hash(x.site, lower(x.vid))
+         where crm.uuid_ok(x.vid)
+         union all
+        select distinct x.site, null, x.uid, s.at
+          from (select v.value ->> 'site' as site, v.value ->> 'uid' as uid
+                  from unnest(lists) as l (name)
+                 cross join jsonb_array_elements(
+                           crm.list_of_objects(batch -> l.name)) as v) as x
+          join crm.suppressed as s
+            on s.site = x.site and s.kind = 'uid'
+           and s.hash = crm.id_hash(x.site, x.uid)
+         where s.at >= since
+    loop
+        delete from crm.event as e
+         where e.site = gone.site
+           and e.rts >= since and e.rts <= gone.until
+           and (e.vid = gone.vid::uuid or e.uid = gone.uid);
+
+        foreach part in array lists loop
+            select jsonb_set(answer, array[part], coalesce(
+                       jsonb_agg(v.value order by v.n)
+                           filter (where not (
+                               v.value ->> 'site' = gone.site
+                               and (coalesce(v.value ->> 'vid' = gone.vid,
+                                             false)
+                                    or (coalesce(v.value ->> 'uid' = gone.uid,
+                                                 false)
+                                        and crm.us_time(v.value -> 'at')
+                                            <= gone.until)))),
+                       '[]'))
+              into answer
+              from jsonb_array_elements(
+                       crm.list_of_objects(answer -> part))
+                   with ordinality as v (value, n);
+        end loop;
+    end loop;
+
+    return answer;
+end
+$$;
+
+ALTER FUNCTION crm.absorb_suppressed(batch jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.absorb_suppressed(batch jsonb) IS 'Part of etl.absorb: takes what belongs to erased people out again.';
+
 CREATE FUNCTION crm.absorb_visitors(list jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -225,6 +530,39 @@ $$;
 ALTER FUNCTION crm.absorb_visitors(list jsonb) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.absorb_visitors(list jsonb) IS 'Part of etl.absorb.';
+
+CREATE FUNCTION crm.alias_put(site text, kind text, value text, customer text, at timestamp with time zone, source text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    owner text;
+begin
+    insert into crm.alias as a (site, kind, value, customer_id, first_at,
+                                last_at, source)
+    values ($1, $2, $3, $4, $5, $5, $6)
+    on conflict (site, kind, value) do update
+       set first_at = least(a.first_at, excluded.first_at),
+           last_at = greatest(a.last_at, excluded.last_at)
+     where a.customer_id = excluded.customer_id
+    returning a.customer_id into owner;
+    if owner is not null then
+        return true;
+    end if;
+
+    select a.customer_id into owner
+      from crm.alias as a
+     where a.site = $1 and a.kind = $2 and a.value = $3;
+    perform crm.refuse_merge($1, $4, owner, 'alias ' || $2 || ' is taken',
+                             $6);
+    return false;
+end
+$_$;
+
+ALTER FUNCTION crm.alias_put(site text, kind text, value text, customer text, at timestamp with time zone, source text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.alias_put(site text, kind text, value text, customer text, at timestamp with time zone, source text) IS 'Gives a customer an alias; one that another has is refused and logged.';
 
 CREATE FUNCTION crm.batch_site(batch bigint, kind text) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -533,6 +871,14 @@ ALTER FUNCTION crm.campaign_time(doc jsonb, member text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.campaign_time(doc jsonb, member text) IS 'Time in a member of a campaign''s document; null if there is none.';
 
+CREATE FUNCTION crm.contact_hash(kind text, value text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN encode(sha256(convert_to(CASE kind WHEN 'email'::text THEN lower(btrim(value)) ELSE regexp_replace(value, '[^0-9]'::text, ''::text, 'g'::text) END, 'UTF8'::name)), 'hex'::text);
+
+ALTER FUNCTION crm.contact_hash(kind text, value text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.contact_hash(kind text, value text) IS 'SHA-256 of an e-mail (trimmed, lower case) or the digits of a phone number.';
+
 CREATE FUNCTION crm.count_of(n jsonb, lowest integer) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((jsonb_typeof(n) = 'number'::text) AND (((n)::numeric >= (lowest)::numeric) AND ((n)::numeric <= (2147483647)::numeric))) THEN ((n)::numeric)::integer ELSE lowest END;
@@ -541,6 +887,214 @@ ALTER FUNCTION crm.count_of(n jsonb, lowest integer) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.count_of(n jsonb, lowest integer) IS 'A JSON number as int, at least the given one.';
 
+CREATE FUNCTION crm.customer_alias() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if new.email like '%_@_%' then
+        perform crm.alias_put(new.site, 'email_sha256',
+                    crm.contact_hash('email', new.email),
+                    coalesce(new.merged_into, new.customer_id), now(),
+                    'file');
+    end if;
+    return null;
+end
+$$;
+
+ALTER FUNCTION crm.customer_alias() OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.customer_alias() IS 'Trigger: a customer''s e-mail, hashed, becomes its alias.';
+
+CREATE FUNCTION crm.customer_move(site text, rows jsonb, from_id text, into_id text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    n    bigint := 0;
+    done bigint;
+begin
+    update crm.identity as i set customer_id = $4
+     where i.site = $1 and i.customer_id = $3
+       and i.vid in (select v::uuid
+                       from jsonb_array_elements_text($2 -> 'identity') as v);
+    get diagnostics done = row_count;
+    n := n + done;
+
+    update crm.login as l set customer_id = $4
+     where l.site = $1 and l.customer_id = $3
+       and (l.vid, l.at) in (
+               select (v ->> 0)::uuid, (v ->> 1)::timestamptz
+                 from jsonb_array_elements($2 -> 'login') as v);
+    get diagnostics done = row_count;
+    n := n + done;
+
+    update crm.alias as a set customer_id = $4
+     where a.site = $1 and a.customer_id = $3
+       and (a.kind, a.value) in (
+               select v ->> 0, v ->> 1
+                 from jsonb_array_elements($2 -> 'alias') as v);
+    get diagnostics done = row_count;
+    n := n + done;
+
+    update crm."order" as o set customer_id = $4
+     where o.site = $1 and o.customer_id = $3
+       and o.order_id in (
+               select v from jsonb_array_elements_text($2 -> 'order') as v);
+    get diagnostics done = row_count;
+    n := n + done;
+
+    update crm.consent as c set customer_id = $4
+     where c.site = $1 and c.customer_id = $3
+       and c.id in (select v::bigint
+                      from jsonb_array_elements_text($2 -> 'consent') as v);
+    get diagnostics done = row_count;
+    n := n + done;
+
+    return n;
+end
+$_$;
+
+ALTER FUNCTION crm.customer_move(site text, rows jsonb, from_id text, into_id text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.customer_move(site text, rows jsonb, from_id text, into_id text) IS 'Moves the rows of those keys, as far as they still are the first one''s.';
+
+CREATE FUNCTION crm.customer_now(site text, id text) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    return coalesce((select c.merged_into from crm.customer as c
+                      where c.site = $1 and c.customer_id = $2), $2);
+end
+$_$;
+
+ALTER FUNCTION crm.customer_now(site text, id text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.customer_now(site text, id text) IS 'The customer that an id means after merges; the id itself if unknown.';
+
+CREATE FUNCTION crm.customer_refresh(site text, customer text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    v uuid;
+begin
+    for v in
+        select i.vid from crm.identity as i
+         where i.site = $1 and i.customer_id = $2
+    loop
+        perform pg_notify('crm_profiles', $1 || ':' || v);
+    end loop;
+end
+$_$;
+
+ALTER FUNCTION crm.customer_refresh(site text, customer text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.customer_refresh(site text, customer text) IS 'Tells nginx that the browsers of a customer have another profile now.';
+
+CREATE FUNCTION crm.customer_rows(site text, customer text) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    return jsonb_build_object(
+        'identity', coalesce((select jsonb_agg(i.vid) from crm.identity as i
+                               where i.site = $1 and i.customer_id = $2),
+                             '[]'),
+        'login', coalesce((select jsonb_agg(jsonb_build_array(l.vid, l.at))
+                             from crm.login as l
+                            where l.site = $1 and l.customer_id = $2), '[]'),
+        'alias', coalesce((select jsonb_agg(jsonb_build_array(a.kind,
+                                                              a.value))
+                             from crm.alias as a
+                            where a.site = $1 and a.customer_id = $2), '[]'),
+        'order', coalesce((select jsonb_agg(o.order_id) from crm."order" as o
+                            where o.site = $1 and o.customer_id = $2), '[]'),
+        'consent', coalesce((select jsonb_agg(n.id) from crm.consent as n
+                              where n.site = $1 and n.customer_id = $2),
+                            '[]'),
+        'customer', coalesce((select jsonb_agg(c.customer_id)
+                                from crm.customer as c
+                               where c.site = $1 and c.merged_into = $2),
+                             '[]'),
+        'profile', (select to_jsonb(p) from crm.profile as p
+                     where p.site = $1 and p.customer_id = $2));
+end
+$_$;
+
+ALTER FUNCTION crm.customer_rows(site text, customer text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.customer_rows(site text, customer text) IS 'Keys of what belongs to a customer: what a merge moves.';
+
+CREATE FUNCTION crm.erase_orders(site text, customers text[], vids uuid[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site constant text := $1;
+    o      record;
+    other  text;
+    n      bigint := 0;
+begin
+    for o in
+        select r.* from crm."order" as r
+         where r.site = p_site
+           and (r.customer_id = any (customers) or r.vid = any (vids))
+         order by r.order_id
+           for update
+    loop
+        /* The shop finds the person by the order's number: it goes too. */
+        other := 'erased-' || gen_random_uuid();
+        insert into crm."order" (site, order_id, ordered_at, currency, total,
+                                 gift, src, registered_at)
+        values (o.site, other, date_trunc('day', o.ordered_at), o.currency,
+                o.total, o.gift, o.src, date_trunc('day', o.registered_at));
+        update crm.order_line as l
+           set order_id = other
+         where l.site = o.site and l.order_id = o.order_id;
+        delete from crm."order" as d
+         where d.site = o.site and d.order_id = o.order_id;
+        delete from crm.history as h
+         where h.table_name = 'order' and h.key ->> 'site' = o.site
+           and h.key ->> 'order_id' = o.order_id;
+        n := n + 1;
+    end loop;
+
+    /* Somebody else's orders that were for, or paid by, the person. */
+    for o in
+        select r.* from crm."order" as r
+         where r.site = p_site
+           and (r.payer_id = any (customers)
+                or r.recipient_id = any (customers))
+         order by r.order_id
+           for update
+    loop
+        update crm."order" as u
+           set payer_id = nullif(u.payer_id, all_of.payer),
+               recipient_id = nullif(u.recipient_id, all_of.recipient)
+          from (select case when o.payer_id = any (customers)
+                            then o.payer_id end as payer,
+                       case when o.recipient_id = any (customers)
+                            then o.recipient_id end as recipient) as all_of
+         where u.site = o.site and u.order_id = o.order_id;
+        delete from crm.history as h
+         where h.table_name = 'order' and h.key ->> 'site' = o.site
+           and h.key ->> 'order_id' = o.order_id;
+        n := n + 1;
+    end loop;
+
+    return n;
+end
+$_$;
+
+ALTER FUNCTION crm.erase_orders(site text, customers text[], vids uuid[]) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.erase_orders(site text, customers text[], vids uuid[]) IS 'Part of etl.erase: orders become anonymous counts under another id.';
+
 CREATE FUNCTION crm.event_day(day date) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ('event_'::text || to_char((day)::timestamp with time zone, 'YYYYMMDD'::text));
@@ -548,6 +1102,65 @@ CREATE FUNCTION crm.event_day(day date) RETURNS text
 ALTER FUNCTION crm.event_day(day date) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.event_day(day date) IS 'Name of the partition of a day.';
+
+CREATE TABLE crm.history (
+    id bigint NOT NULL,
+    table_name text NOT NULL,
+    key jsonb NOT NULL,
+    op text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    who text NOT NULL,
+    login text NOT NULL,
+    old jsonb,
+    new jsonb,
+    CONSTRAINT history_op_known CHECK ((op = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text])))
+);
+
+ALTER TABLE crm.history OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.history IS 'Every change of a business row; append-only.';
+
+COMMENT ON COLUMN crm.history.who IS 'crm.actor of the transaction (a reviewer), else the login.';
+
+COMMENT ON COLUMN crm.history.login IS 'The role that had logged in.';
+
+COMMENT ON COLUMN crm.history.old IS 'Members that changed, before.';
+
+COMMENT ON COLUMN crm.history.new IS 'Members that changed, after.';
+
+CREATE FUNCTION crm.history_of(h crm.history, site text, customers text[], vids uuid[]) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN ((((h).key ->> 'site'::text) = site) AND COALESCE(((((h).key ->> 'customer_id'::text) = ANY (customers)) OR (((h).old ->> 'customer_id'::text) = ANY (customers)) OR (((h).new ->> 'customer_id'::text) = ANY (customers)) OR (((h).old ->> 'merged_into'::text) = ANY (customers)) OR (((h).new ->> 'merged_into'::text) = ANY (customers)) OR (((h).old ->> 'payer_id'::text) = ANY (customers)) OR (((h).new ->> 'payer_id'::text) = ANY (customers)) OR (((h).old ->> 'recipient_id'::text) = ANY (customers)) OR (((h).new ->> 'recipient_id'::text) = ANY (customers)) OR (((h).key ->> 'vid'::text) = ANY ((vids)::text[])) OR (((h).old ->> 'vid'::text) = ANY ((vids)::text[])) OR (((h).new ->> 'vid'::text) = ANY ((vids)::text[]))), false));
+
+ALTER FUNCTION crm.history_of(h crm.history, site text, customers text[], vids uuid[]) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.history_of(h crm.history, site text, customers text[], vids uuid[]) IS 'True for a change of a row about the customer or one of the visitors.';
+
+CREATE FUNCTION crm.id_banned(site text, id text) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    /* Nothing but zeros and punctuation, or a single letter, is no id. */
+    return $2 !~ '[^0[:punct:][:space:]]'
+           or $2 ~ '^[^0-9]$'
+           or exists (select from crm.banned_id as b
+                       where b.site in ('*', $1)
+                         and b.id = lower(btrim($2)));
+end
+$_$;
+
+ALTER FUNCTION crm.id_banned(site text, id text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.id_banned(site text, id text) IS 'True for an id that programs use when they know nobody.';
+
+CREATE FUNCTION crm.id_hash(site text, id text) RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN sha256(convert_to(((site || chr(31)) || id), 'UTF8'::name));
+
+ALTER FUNCTION crm.id_hash(site text, id text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.id_hash(site text, id text) IS 'How an erased id is remembered.';
 
 CREATE FUNCTION crm.id_ok(id text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -577,6 +1190,14 @@ $$;
 ALTER FUNCTION crm.identity_changed() OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.identity_changed() IS 'Trigger: tells nginx that a visitor is another customer now.';
+
+CREATE FUNCTION crm.is_gift(said text, buyer text, recipient text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (lower(said) = ANY (ARRAY['1'::text, 'true'::text, 'yes'::text, 't'::text, 'y'::text])) THEN true WHEN (lower(said) = ANY (ARRAY['0'::text, 'false'::text, 'no'::text, 'f'::text, 'n'::text])) THEN false ELSE COALESCE((recipient <> buyer), false) END;
+
+ALTER FUNCTION crm.is_gift(said text, buyer text, recipient text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.is_gift(said text, buyer text, recipient text) IS 'What was said of an order, else whether somebody else than the buyer gets it.';
 
 CREATE FUNCTION crm.list_of_objects(list jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -677,15 +1298,22 @@ begin
      * hence the latest time of its lines, and the total at the end.
      */
     insert into crm."order" as o (site, order_id, customer_id, ordered_at,
-                                  currency, country, total, src)
-    select p_site, l.order_id, max(l.customer_id),
+                                  currency, country, total, payer_id,
+                                  recipient_id, gift, src)
+    select p_site, l.order_id,
+           crm.customer_now(p_site, max(l.customer_id)),
            max(l.ordered_at), max(l.currency), max(l.country),
-           sum(l.quantity * l.price), 'import'
+           sum(l.quantity * l.price), max(l.payer_id), max(l.recipient_id),
+           crm.is_gift(max(l.gift), max(l.customer_id),
+                       max(l.recipient_id)), 'import'
       from (select distinct on (s.order_id::text, s.line)
                    s.order_id::text as order_id,
                    s.customer_id::text as customer_id,
                    s.ordered_at::timestamptz as ordered_at,
                    s.currency::text as currency, s.country::text as country,
+                   s.payer_id::text as payer_id,
+                   s.recipient_id::text as recipient_id,
+                   s.gift::text as gift,
                    s.quantity::int as quantity, s.price::numeric as price
               from pg_temp.load_orders as s
              order by s.order_id::text, s.line, s.ctid desc) as l
@@ -698,13 +1326,20 @@ begin
                              end,
            currency = coalesce(excluded.currency, o.currency),
            country = coalesce(excluded.country, o.country),
+           payer_id = coalesce(excluded.payer_id, o.payer_id),
+           recipient_id = coalesce(excluded.recipient_id, o.recipient_id),
+           gift = excluded.gift or o.gift,
            src = 'import'
      where o.src = 'event'
         or excluded.ordered_at > o.ordered_at
-        or (o.customer_id, o.currency, o.country)
+        or (o.customer_id, o.currency, o.country, o.payer_id, o.recipient_id,
+            o.gift)
            is distinct from (coalesce(excluded.customer_id, o.customer_id),
                              coalesce(excluded.currency, o.currency),
-                             coalesce(excluded.country, o.country));
+                             coalesce(excluded.country, o.country),
+                             coalesce(excluded.payer_id, o.payer_id),
+                             coalesce(excluded.recipient_id, o.recipient_id),
+                             excluded.gift or o.gift);
 
     insert into crm.order_line as n (site, order_id, line, product_id,
                                      quantity, price)
@@ -860,6 +1495,66 @@ ALTER FUNCTION crm.order_pieces(products text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.order_pieces(products text) IS 'Takes props.products of an order apart; bad pieces have a null product_id.';
 
+CREATE FUNCTION crm.person_check(site text, customer text, visitor uuid) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    perform crm.site_check($1);
+    if (customer is null) = (visitor is null)
+       or not coalesce(crm.id_ok(customer), true)
+    then
+        raise exception 'a person is one customer or one visitor'
+            using errcode = 'CRM02',
+                  hint = 'give an id of 1 to 64 bytes, or a UUID, not both';
+    end if;
+end
+$_$;
+
+ALTER FUNCTION crm.person_check(site text, customer text, visitor uuid) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.person_check(site text, customer text, visitor uuid) IS 'Refuses what names no person, or two.';
+
+CREATE FUNCTION crm.person_customers(site text, customer text) RETURNS SETOF text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    if customer is null then
+        return;
+    end if;
+    return next customer;
+    return query
+        select c.customer_id from crm.customer as c
+         where c.site = $1 and c.merged_into = $2;
+end
+$_$;
+
+ALTER FUNCTION crm.person_customers(site text, customer text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.person_customers(site text, customer text) IS 'The ids of a customer: its own, and those that were merged into it.';
+
+CREATE FUNCTION crm.person_visitors(site text, customer text, visitor uuid) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    if visitor is not null then
+        return next visitor;
+    end if;
+    return query
+        select i.vid from crm.identity as i
+         where i.site = $1 and i.customer_id = $2
+           and i.vid is distinct from $3;
+end
+$_$;
+
+ALTER FUNCTION crm.person_visitors(site text, customer text, visitor uuid) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.person_visitors(site text, customer text, visitor uuid) IS 'The browsers of a person: that one, and those identified as the customer.';
+
 CREATE FUNCTION crm.publish_check(site text, runs bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -993,6 +1688,14 @@ ALTER FUNCTION crm.publish_profiles(site text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.publish_profiles(site text) IS 'Part of etl.publish.';
 
+CREATE FUNCTION crm.raw_names(raw text, id text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((raw IS NOT NULL) AND (id IS NOT NULL) AND ((POSITION(((('"'::text || id) || '"'::text)) IN (raw)) > 0) OR (POSITION((((','::text || id) || ','::text)) IN (((','::text || raw) || ','::text))) > 0)));
+
+ALTER FUNCTION crm.raw_names(raw text, id text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.raw_names(raw text, id text) IS 'True if refused input has the id as a JSON string or as a CSV field.';
+
 CREATE FUNCTION crm.recs(site text, last_items jsonb, most integer) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1037,6 +1740,25 @@ $_$;
 ALTER FUNCTION crm.recs(site text, last_items jsonb, most integer) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.recs(site text, last_items jsonb, most integer) IS 'Products viewed with the last items, best first, filled up with popular ones.';
+
+CREATE FUNCTION crm.refuse_merge(site text, from_id text, into_id text, reason text, who text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    insert into crm.merge_log (site, outcome, from_id, into_id, reason, who)
+    select $1, 'refused', $2, $3, $4, $5
+     where not exists (select from crm.merge_log as m
+                        where m.site = $1 and m.outcome = 'refused'
+                          and m.from_id = $2 and m.into_id = $3
+                          and m.reason = $4
+                          and m.at > clock_timestamp() - interval '1 day');
+end
+$_$;
+
+ALTER FUNCTION crm.refuse_merge(site text, from_id text, into_id text, reason text, who text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.refuse_merge(site text, from_id text, into_id text, reason text, who text) IS 'Writes down a join of two customers that was refused, once a day.';
 
 CREATE FUNCTION crm.remember() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1258,6 +1980,37 @@ ALTER FUNCTION crm.touch() OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.touch() IS 'Trigger: sets modified_at.';
 
+CREATE FUNCTION crm.trait_alias(src text, key text, value text) RETURNS TABLE(kind text, name text)
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    /*
+     * What the shop itself says are aliases by their kind; of a client's
+     * traits only those whose name tells that they name somebody.
+     */
+    select t.kind, t.name
+      from (select case when key in ('email', 'phone') then key || '_sha256'
+                        when key in ('loyalty_id', 'loyalty') then 'loyalty'
+                        when key in ('crm_id', 'crm') then 'crm'
+                        when key in ('email_sha256', 'phone_sha256', 'anon')
+                             or src = 'upstream' then key end as kind,
+                   case when key in ('email', 'phone')
+                        then crm.contact_hash(key, value)
+                        when key in ('email_sha256', 'phone_sha256')
+                        then lower(value) else value end as name) as t
+     where t.kind ~ '^[a-z0-9_]{1,32}$'
+       and octet_length(t.name) between 1 and 256
+       and t.name !~ '[\x01-\x1f\x7f]'
+       and (key not in ('email_sha256', 'phone_sha256')
+            or t.name ~ '^[0-9a-f]{64}$')
+       and (key <> 'email' or value like '%_@_%')
+       and (key <> 'phone' or value ~ '[0-9].*[0-9].*[0-9].*[0-9]')
+$_$;
+
+ALTER FUNCTION crm.trait_alias(src text, key text, value text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.trait_alias(src text, key text, value text) IS 'The alias that a trait of an identify event is, or none.';
+
 CREATE FUNCTION crm.us_time(us jsonb) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((jsonb_typeof(us) = 'number'::text) AND (((us)::numeric >= ('631152000000000'::bigint)::numeric) AND ((us)::numeric <= ('4102444800000000'::bigint)::numeric))) THEN ('1970-01-01 00:00:00+00'::timestamp with time zone + (((us)::numeric)::double precision * '00:00:00.000001'::interval)) ELSE NULL::timestamp with time zone END;
@@ -1319,7 +2072,7 @@ declare
     p_vid     alias for $2;
     p_uid     alias for $3;
     size_max  constant int := 1200;  /* bytes of a cell of the visitor zone */
-    customer  text := nullif(p_uid, '');
+    customer  text := crm.customer_now(p_site, nullif(p_uid, ''));
     found_row record;
     answer    jsonb;
 begin
@@ -1362,20 +2115,31 @@ CREATE FUNCTION etl.absorb(batch jsonb) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    orders jsonb := crm.list_of_objects(batch -> 'orders');
+    kept    jsonb;
+    orders  jsonb;
+    records jsonb;
 begin
-    perform crm.absorb_visitors(crm.list_of_objects(batch -> 'visitors'));
-    perform crm.absorb_identities(
-                crm.list_of_objects(batch -> 'identities'));
+    /* Until this transaction ends nobody is erased or merged beside it. */
+    perform pg_advisory_xact_lock_shared(hashtextextended('crm.erase', 0));
+
+    kept := crm.absorb_suppressed(batch);
+    orders := crm.list_of_objects(kept -> 'orders');
+    records := crm.list_of_objects(kept -> 'records');
+
+    perform crm.absorb_visitors(crm.list_of_objects(kept -> 'visitors'));
+    perform crm.absorb_identities(crm.list_of_objects(kept -> 'identities'));
     if orders <> '[]' then
         perform crm.absorb_orders(orders);
+    end if;
+    if records <> '[]' then
+        perform crm.absorb_records(records);
     end if;
 end
 $$;
 
 ALTER FUNCTION etl.absorb(batch jsonb) OWNER TO crm_owner;
 
-COMMENT ON FUNCTION etl.absorb(batch jsonb) IS 'Visitors, identities and orders that events of the same transaction tell.';
+COMMENT ON FUNCTION etl.absorb(batch jsonb) IS 'Visitors, identities, orders and records that events of the same transaction tell.';
 
 CREATE FUNCTION etl.advance(producer text, last_seq bigint, events integer, gap bigint, duplicates integer DEFAULT 0) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1724,6 +2488,292 @@ ALTER FUNCTION etl.ensure_partitions(first date, last date) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.ensure_partitions(first date, last date) IS 'Makes the missing days of crm.event; returns how many it made.';
 
+CREATE FUNCTION etl.erase(site text, customer text, visitor uuid) RETURNS TABLE(place text, n bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site constant text := $1;
+    vids   uuid[];
+    ids    text[];
+    texts  text[];
+    counts jsonb := '{}';
+    done   bigint;
+    v      uuid;
+begin
+    perform crm.person_check($1, customer, visitor);
+    perform pg_advisory_xact_lock(hashtextextended('crm.erase', 0));
+
+    ids := array(select crm.person_customers($1, customer));
+    vids := array(select v from unnest(ids) as c (id)
+                   cross join lateral crm.person_visitors($1, c.id, null) as v
+                   union
+                  select visitor where visitor is not null);
+    texts := array(select x::text from unnest(vids) as x);
+
+    insert into crm.suppressed (site, kind, hash, at)
+    select p_site, 'vid', crm.id_hash(p_site, t.vid), clock_timestamp()
+      from unnest(texts) as t (vid)
+     union all
+    select p_site, 'uid', crm.id_hash(p_site, t.id), clock_timestamp()
+      from unnest(ids) as t (id)
+    on conflict (site, kind, hash) do update set at = excluded.at;
+
+    delete from crm.event as e
+     where e.site = p_site
+       and (e.uid = any (ids) or e.vid = visitor
+            or (e.uid is null and e.vid in (
+                    select l.vid from crm.login as l
+                     where l.site = p_site and l.customer_id = any (ids))
+                and exists (select from crm.person_event as p
+                             where p.site = p_site and p.id = e.id
+                               and p.rts = e.rts
+                               and p.customer_id = any (ids))));
+    get diagnostics done = row_count;
+    counts := counts || jsonb_build_object('event', done);
+
+    counts := counts || jsonb_build_object('order',
+                            crm.erase_orders(p_site, ids, vids));
+
+    delete from crm.consent as c
+     where c.site = p_site
+       and (c.customer_id = any (ids) or c.vid = any (vids));
+    get diagnostics done = row_count;
+    counts := counts || jsonb_build_object('consent', done);
+
+    delete from crm.result_profile as p
+     using crm.run as r
+     where r.id = p.run and r.site = p_site and p.customer_id = any (ids);
+    get diagnostics done = row_count;
+    counts := counts || jsonb_build_object('result_profile', done);
+
+    delete from crm.profile as p
+     where p.site = p_site and p.customer_id = any (ids);
+    get diagnostics done = row_count;
+    counts := counts || jsonb_build_object('profile', done);
+
+    delete from crm.alias as a
+     where a.site = p_site and a.customer_id = any (ids);
+    get diagnostics done = row_count;
+    counts := counts || jsonb_build_object('alias', done);
+
+    delete from crm.merge_log as m
+     where m.site = p_site
+       and (m.from_id = any (ids) or m.into_id = any (ids));
+    get diagnostics done = row_count;
+    counts := counts || jsonb_build_object('merge_log', done);
+
+    delete from crm.login as l
+     where l.site = p_site
+       and (l.customer_id = any (ids) or l.vid = any (vids));
+    get diagnostics done = row_count;
+    counts := counts || jsonb_build_object('login', done);
+
+    delete from crm.identity as i
+     where i.site = p_site
+       and (i.customer_id = any (ids) or i.vid = any (vids));
+    get diagnostics done = row_count;
+    counts := counts || jsonb_build_object('identity', done);
+
+    delete from crm.visitor as x
+     where x.site = p_site and x.vid = any (vids);
+    get diagnostics done = row_count;
+    counts := counts || jsonb_build_object('visitor', done);
+
+    delete from crm.customer as c
+     where c.site = p_site and c.customer_id = any (ids);
+    get diagnostics done = row_count;
+    counts := counts || jsonb_build_object('customer', done);
+
+    delete from crm.reject as j
+     where exists (select from unnest(ids) as c (id)
+                    where crm.raw_names(j.raw, c.id))
+        or exists (select from unnest(texts) as t (vid)
+                    where crm.raw_names(j.raw, t.vid));
+    get diagnostics done = row_count;
+    counts := counts || jsonb_build_object('reject', done);
+
+    /* Last: what was deleted above left its own traces there. */
+    delete from crm.history as h
+     where crm.history_of(h, p_site, ids, vids);
+    get diagnostics done = row_count;
+    counts := counts || jsonb_build_object('history', done);
+
+    insert into crm.erasure (site, kind, who, counts)
+    values (p_site, case when customer is null then 'visitor'
+                         else 'customer' end,
+            coalesce(nullif(current_setting('crm.actor', true), ''),
+                     session_user), counts);
+
+    /* Workers forget what they have of the browser, session and all. */
+    foreach v in array vids loop
+        perform pg_notify('crm_profiles', p_site || ':' || v || ':erased');
+    end loop;
+
+    return query
+        select c.key, c.value::bigint
+          from jsonb_each_text(counts) as c order by c.key;
+end
+$_$;
+
+ALTER FUNCTION etl.erase(site text, customer text, visitor uuid) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.erase(site text, customer text, visitor uuid) IS 'Erases one person everywhere in the database; returns rows per place.';
+
+CREATE FUNCTION etl.identity_find(site text, kind text, value text) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    perform crm.site_check($1);
+    return (select a.customer_id
+              from crm.alias as a
+             where a.site = $1
+               and a.kind = case when $2 in ('email', 'phone')
+                                 then $2 || '_sha256' else $2 end
+               and a.value = case when $2 in ('email', 'phone')
+                                  then crm.contact_hash($2, $3) else $3 end);
+end
+$_$;
+
+ALTER FUNCTION etl.identity_find(site text, kind text, value text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.identity_find(site text, kind text, value text) IS 'The customer that an alias names; email and phone may be given as they are.';
+
+CREATE FUNCTION etl.identity_log(site text) RETURNS TABLE(id bigint, at timestamp with time zone, outcome text, from_id text, into_id text, who text, reason text, reverted_at timestamp with time zone, reverted_by text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    perform crm.site_check($1);
+    return query
+        select m.id, m.at, m.outcome, m.from_id, m.into_id, m.who, m.reason,
+               m.reverted_at, m.reverted_by
+          from crm.merge_log as m
+         where m.site = $1 order by m.id;
+end
+$_$;
+
+ALTER FUNCTION etl.identity_log(site text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.identity_log(site text) IS 'Merges and refusals of a site, oldest first.';
+
+CREATE FUNCTION etl.identity_merge(site text, from_id text, into_id text, reviewer text, reason text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    rows_of jsonb;
+    merge   bigint;
+begin
+    perform crm.site_check($1);
+    if not coalesce(crm.id_ok(reviewer), false) then
+        raise exception 'nobody stands for the merge of "%"', $2
+            using errcode = 'CRM02', hint = 'give the reviewer''s name';
+    end if;
+
+    perform pg_advisory_xact_lock(hashtextextended('crm.erase', 0));
+
+    if $2 is not distinct from $3
+       or (select count(*) from crm.customer as c
+            where c.site = $1 and c.customer_id in ($2, $3)
+              and c.merged_into is null) <> 2
+    then
+        raise exception 'customers "%" and "%" cannot be merged', $2, $3
+            using errcode = 'CRM02',
+                  hint = 'both must be known, different, and not merged yet';
+    end if;
+
+    rows_of := crm.customer_rows($1, $2);
+    perform crm.customer_move($1, rows_of, $2, $3);
+    delete from crm.profile as p where p.site = $1 and p.customer_id = $2;
+    update crm.customer as c set merged_into = $3
+     where c.site = $1 and (c.customer_id = $2 or c.merged_into = $2);
+
+    insert into crm.merge_log (site, outcome, from_id, into_id, reason, who,
+                               moved)
+    values ($1, 'merged', $2, $3, coalesce(left($5, 1000), 'by hand'), $4,
+            rows_of)
+    returning id into merge;
+
+    perform crm.customer_refresh($1, $3);
+
+    return merge;
+end
+$_$;
+
+ALTER FUNCTION etl.identity_merge(site text, from_id text, into_id text, reviewer text, reason text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.identity_merge(site text, from_id text, into_id text, reviewer text, reason text) IS 'A person declares two customers to be one; returns the merge''s number.';
+
+CREATE FUNCTION etl.identity_unmerge(site text, merge bigint, reviewer text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    m    crm.merge_log;
+    last bigint;
+    n    bigint;
+begin
+    perform crm.site_check($1);
+    if not coalesce(crm.id_ok(reviewer), false) then
+        raise exception 'nobody stands for undoing merge %', $2
+            using errcode = 'CRM02', hint = 'give the reviewer''s name';
+    end if;
+
+    perform pg_advisory_xact_lock(hashtextextended('crm.erase', 0));
+
+    select * into m from crm.merge_log as l
+     where l.site = $1 and l.id = $2 for update;
+    if m.id is null or m.outcome <> 'merged' or m.reverted_at is not null then
+        raise exception 'merge % is not in force', $2
+            using errcode = 'CRM02', hint = 'see crm-mine identity log';
+    end if;
+
+    /* What a later merge took further must come back first. */
+    select max(l.id) into last from crm.merge_log as l
+     where l.site = $1 and l.outcome = 'merged' and l.reverted_at is null
+       and l.id > $2 and l.from_id = m.into_id;
+    if last is not null then
+        raise exception 'merge % went on in merge %', $2, last
+            using errcode = 'CRM02', hint = 'undo the later one first';
+    end if;
+
+    update crm.customer as c set merged_into = null
+     where c.site = $1 and c.customer_id = m.from_id;
+    update crm.customer as c set merged_into = m.from_id
+     where c.site = $1 and c.merged_into = m.into_id
+       and c.customer_id in (
+               select v from jsonb_array_elements_text(m.moved -> 'customer')
+                             as v);
+    n := crm.customer_move($1, m.moved, m.into_id, m.from_id);
+
+    if jsonb_typeof(m.moved -> 'profile') = 'object' then
+        insert into crm.profile
+        select * from jsonb_populate_record(null::crm.profile,
+                                            m.moved -> 'profile')
+        on conflict do nothing;
+    end if;
+
+    update crm.merge_log as l
+       set reverted_at = clock_timestamp(), reverted_by = $3
+     where l.id = $2;
+    perform crm.customer_refresh($1, m.from_id);
+    perform crm.customer_refresh($1, m.into_id);
+
+    return n;
+end
+$_$;
+
+ALTER FUNCTION etl.identity_unmerge(site text, merge bigint, reviewer text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.identity_unmerge(site text, merge bigint, reviewer text) IS 'Undoes a merge: what it moved and still is there goes back; returns the rows.';
+
 CREATE FUNCTION etl.load_begin(site text, kind text, file text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1918,6 +2968,8 @@ declare
     nviews  bigint;
     nrows   bigint;
     buyers  bigint;
+    /* Views that led to a gift, and those after it, say what it is about. */
+    gift_days constant int := 14;
 begin
     delete from crm.result_profile where run = $1 and part = 'features';
 
@@ -1929,17 +2981,41 @@ begin
            and f.ordered_at <= $2 and f.ordered_at >= p_since
            and f.amount > 0
          group by f.customer_id
-    ), viewed as materialized (
-        /* The event's own uid first: people share browsers. */
-        select coalesce(e.uid, i.customer_id) as customer_id,
-               e.props ->> 'product_id' as product_id,
+    ), given as materialized (
+        /* What was bought for somebody else, and when. */
+        select o.customer_id, l.product_id, o.ordered_at
+          from crm."order" as o
+          join crm.order_line as l
+            on l.site = o.site and l.order_id = o.order_id
+         where o.site = p_site and o.gift and o.customer_id is not null
+           and o.ordered_at <= $2 + gift_days * interval '1 day'
+           and o.ordered_at >= p_since
+    ), seen as materialized (
+        /* Neither robots nor who did not allow to be personalized teach. */
+        select e.customer_id, e.props ->> 'product_id' as product_id,
                left(e.props ->> 'category', 64) as category, e.rts
-          from crm.event_human as e
-          left join crm.identity as i
-            on i.site = e.site and i.vid = e.vid
+          from crm.person_event as e
          where e.site = p_site and e.name = 'Product Viewed'
            and e.rts <= $2 and e.rts >= p_since
-           and coalesce(e.uid, i.customer_id) is not null
+           and e.customer_id is not null
+           and coalesce(e.ctx ->> 'consent', 'mp') like '%p%'
+           and not coalesce(e.ctx ? 'bot', false)
+    ), viewed as materialized (
+        select s.customer_id, s.product_id, s.category, s.rts
+          from seen as s
+         where not exists (
+               select from given as g
+                where g.customer_id = s.customer_id
+                  and g.product_id = s.product_id
+                  and s.rts between g.ordered_at
+                                    - gift_days * interval '1 day'
+                                and g.ordered_at
+                                    + gift_days * interval '1 day')
+    ), gifts as (
+        select g.customer_id, count(distinct g.ordered_at) as gifts
+          from given as g
+         where g.ordered_at <= $2
+         group by g.customer_id
     ), views as (
         select v.customer_id, count(*) as views
           from viewed as v group by v.customer_id
@@ -1978,6 +3054,7 @@ begin
                    'recency_days',
                        floor(extract(epoch from $2 - o.last) / 86400)::int,
                    'views', coalesce(v.views, 0),
+                   'gifts', f.gifts,
                    'categories', g.categories,
                    'last_items', t.last_items))
           from orders as o
@@ -1987,6 +3064,7 @@ begin
            and c.customer_id = coalesce(o.customer_id, v.customer_id)
           left join items as t on t.customer_id = c.customer_id
           left join categories as g on g.customer_id = c.customer_id
+          left join gifts as f on f.customer_id = c.customer_id
         returning (attributes ->> 'orders')::bigint as orders
     )
     select (select count(*) from viewed), count(*),
@@ -2151,6 +3229,121 @@ $_$;
 ALTER FUNCTION etl.mine_rfm(run bigint, as_of timestamp with time zone) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.mine_rfm(run bigint, as_of timestamp with time zone) IS 'Recency, frequency, monetary value: quintile scores and a segment each.';
+
+CREATE FUNCTION etl.person(site text, customer text, visitor uuid) RETURNS TABLE(place text, id text, content jsonb)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site constant text := $1;
+    vids   uuid[];
+    ids    text[];
+begin
+    perform crm.person_check($1, customer, visitor);
+    ids := array(select crm.person_customers($1, customer));
+    vids := array(select v from unnest(ids) as c (id)
+                   cross join lateral crm.person_visitors($1, c.id, null) as v
+                   union
+                  select visitor where visitor is not null);
+
+    return query
+    select 'customer', c.customer_id, to_jsonb(c)
+      from crm.customer as c
+     where c.site = p_site and c.customer_id = any (ids)
+     union all
+    select 'identity', i.vid::text, to_jsonb(i)
+      from crm.identity as i
+     where i.site = p_site
+       and (i.customer_id = any (ids) or i.vid = any (vids))
+     union all
+    select 'visitor', v.vid::text, to_jsonb(v)
+      from crm.visitor as v
+     where v.site = p_site and v.vid = any (vids)
+     union all
+    select 'profile', p.customer_id, to_jsonb(p)
+      from crm.profile as p
+     where p.site = p_site and p.customer_id = any (ids)
+     union all
+    select 'result_profile', p.run::text || '/' || p.part, to_jsonb(p)
+      from crm.result_profile as p join crm.run as r on r.id = p.run
+     where r.site = p_site and p.customer_id = any (ids)
+     union all
+    select 'consent', n.id::text, to_jsonb(n)
+      from crm.consent as n
+     where n.site = p_site
+       and (n.customer_id = any (ids) or n.vid = any (vids))
+     union all
+    select 'order', o.order_id,
+           to_jsonb(o) || jsonb_build_object('lines', coalesce((
+               select jsonb_agg(to_jsonb(l) - 'site' - 'order_id'
+                                order by l.line)
+                 from crm.order_line as l
+                where l.site = o.site and l.order_id = o.order_id), '[]'))
+      from crm."order" as o
+     where o.site = p_site
+       and (o.customer_id = any (ids) or o.vid = any (vids)
+            or o.payer_id = any (ids) or o.recipient_id = any (ids))
+     union all
+    select 'history', h.id::text, to_jsonb(h)
+      from crm.history as h
+     where crm.history_of(h, p_site, ids, vids)
+     union all
+    select 'reject', j.id::text, to_jsonb(j)
+      from crm.reject as j
+     where exists (select from unnest(ids) as c (id)
+                    where crm.raw_names(j.raw, c.id))
+        or exists (select from unnest(vids) as v (vid)
+                    where crm.raw_names(j.raw, v.vid::text))
+     union all
+    select 'event', e.id::text, to_jsonb(e)
+      from crm.event as e
+     where e.site = p_site
+       and (e.uid = any (ids) or e.vid = visitor
+            or (e.uid is null and e.vid in (
+                    select l.vid from crm.login as l
+                     where l.site = p_site and l.customer_id = any (ids))
+                and exists (select from crm.person_event as p
+                             where p.site = p_site and p.id = e.id
+                               and p.rts = e.rts
+                               and p.customer_id = any (ids))))
+     union all
+    select 'alias', a.kind || ':' || a.value, to_jsonb(a)
+      from crm.alias as a
+     where a.site = p_site and a.customer_id = any (ids)
+     union all
+    select 'login', l.vid || ' ' || l.at, to_jsonb(l)
+      from crm.login as l
+     where l.site = p_site
+       and (l.customer_id = any (ids) or l.vid = visitor)
+     union all
+    select 'merge_log', m.id::text, to_jsonb(m)
+      from crm.merge_log as m
+     where m.site = p_site and (m.from_id = any (ids) or m.into_id = any (ids));
+end
+$_$;
+
+ALTER FUNCTION etl.person(site text, customer text, visitor uuid) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.person(site text, customer text, visitor uuid) IS 'Everything about one person: a customer, or the users of one browser.';
+
+CREATE FUNCTION etl.person_visitors(site text, customer text, visitor uuid) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+begin
+    perform crm.person_check($1, $2, $3);
+    return query
+        select v from crm.person_customers($1, $2) as c (id)
+         cross join lateral crm.person_visitors($1, c.id, null) as v
+         union
+        select $3 where $3 is not null;
+end
+$_$;
+
+ALTER FUNCTION etl.person_visitors(site text, customer text, visitor uuid) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.person_visitors(site text, customer text, visitor uuid) IS 'The browsers whose sessions in Redis belong to the person.';
 
 CREATE FUNCTION etl."position"(producer text) RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2433,6 +3626,26 @@ ALTER FUNCTION etl.user_set(name text, password text, role text, site text) OWNE
 
 COMMENT ON FUNCTION etl.user_set(name text, password text, role text, site text) IS 'Makes a user of the console or changes password, role and site.';
 
+CREATE TABLE crm.alias (
+    site text NOT NULL,
+    kind text NOT NULL,
+    value text NOT NULL,
+    customer_id text NOT NULL,
+    first_at timestamp with time zone NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    source text NOT NULL,
+    CONSTRAINT alias_kind_form CHECK ((kind ~ '^[a-z0-9_]{1,32}$'::text)),
+    CONSTRAINT alias_times_order CHECK ((first_at <= last_at)),
+    CONSTRAINT alias_value_form CHECK ((((octet_length(value) >= 1) AND (octet_length(value) <= 256)) AND (value !~ '[\x01-\x1f\x7f]'::text)))
+)
+WITH (fillfactor='80');
+
+ALTER TABLE crm.alias OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.alias IS 'Another name of a customer: email_sha256, phone_sha256, loyalty, crm, anon, ...';
+
+COMMENT ON COLUMN crm.alias.source IS 'upstream, origin, client (a trusted one), import or file.';
+
 CREATE TABLE crm.app_user (
     name text NOT NULL,
     password_hash text NOT NULL,
@@ -2452,6 +3665,17 @@ COMMENT ON TABLE crm.app_user IS 'A person who may sign in to the console.';
 COMMENT ON COLUMN crm.app_user.password_hash IS 'crypt(), Blowfish.';
 
 COMMENT ON COLUMN crm.app_user.site IS 'The only site it may see; null: all.';
+
+CREATE TABLE crm.banned_id (
+    site text NOT NULL,
+    id text NOT NULL,
+    reason text NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE crm.banned_id OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.banned_id IS 'Ids that name nobody, in lower case; site * is every site.';
 
 CREATE TABLE crm.campaign (
     site text NOT NULL,
@@ -2501,6 +3725,34 @@ ALTER TABLE crm.campaign_version OWNER TO crm_owner;
 
 COMMENT ON TABLE crm.campaign_version IS 'Counts the changes of a site''s campaigns; version of the set.';
 
+CREATE TABLE crm.consent (
+    id bigint NOT NULL,
+    site text NOT NULL,
+    vid uuid NOT NULL,
+    customer_id text,
+    measure boolean NOT NULL,
+    personalize boolean NOT NULL,
+    at timestamp with time zone NOT NULL,
+    source text NOT NULL
+);
+
+ALTER TABLE crm.consent OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.consent IS 'The proof: each change of what a visitor allowed; append-only.';
+
+COMMENT ON COLUMN crm.consent.customer_id IS 'Who was logged in then, if anybody.';
+
+COMMENT ON COLUMN crm.consent.source IS 'answer of the consent manager, gpc, dnt or default.';
+
+ALTER TABLE crm.consent ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME crm.consent_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE crm.coviewed (
     site text NOT NULL,
     product_id text NOT NULL,
@@ -2525,9 +3777,11 @@ CREATE TABLE crm.customer (
     registered_at timestamp with time zone DEFAULT now() NOT NULL,
     modified_at timestamp with time zone DEFAULT now() NOT NULL,
     remark text,
+    merged_into text,
     CONSTRAINT customer_country_size CHECK ((octet_length(country) <= 64)),
     CONSTRAINT customer_email_size CHECK ((octet_length(email) <= 320)),
     CONSTRAINT customer_id_form CHECK (crm.id_ok(customer_id)),
+    CONSTRAINT customer_merged_other CHECK ((merged_into <> customer_id)),
     CONSTRAINT customer_name_size CHECK ((octet_length(name) <= 1000)),
     CONSTRAINT customer_tier_size CHECK ((octet_length(tier) <= 40))
 );
@@ -2541,6 +3795,31 @@ COMMENT ON COLUMN crm.customer.customer_id IS 'The shop''s id; uid in events.';
 COMMENT ON COLUMN crm.customer.tier IS 'Value tier, as the shop names it.';
 
 COMMENT ON COLUMN crm.customer.registered_at IS 'When the customer registered with the shop, else when the row was made.';
+
+COMMENT ON COLUMN crm.customer.merged_into IS 'The customer this one turned out to be; never one that is merged itself.';
+
+CREATE TABLE crm.erasure (
+    id bigint NOT NULL,
+    site text NOT NULL,
+    kind text NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    who text NOT NULL,
+    counts jsonb NOT NULL,
+    CONSTRAINT erasure_kind_known CHECK ((kind = ANY (ARRAY['customer'::text, 'visitor'::text])))
+);
+
+ALTER TABLE crm.erasure OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.erasure IS 'Erasures done, with counts and without anything personal.';
+
+ALTER TABLE crm.erasure ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME crm.erasure_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE crm.event (
     site text NOT NULL,
@@ -2599,31 +3878,6 @@ CREATE VIEW crm.event_human AS
 ALTER TABLE crm.event_human OWNER TO crm_owner;
 
 COMMENT ON VIEW crm.event_human IS 'Events of people: those that carry no label of a robot.';
-
-CREATE TABLE crm.history (
-    id bigint NOT NULL,
-    table_name text NOT NULL,
-    key jsonb NOT NULL,
-    op text NOT NULL,
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    who text NOT NULL,
-    login text NOT NULL,
-    old jsonb,
-    new jsonb,
-    CONSTRAINT history_op_known CHECK ((op = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text])))
-);
-
-ALTER TABLE crm.history OWNER TO crm_owner;
-
-COMMENT ON TABLE crm.history IS 'Every change of a business row; append-only.';
-
-COMMENT ON COLUMN crm.history.who IS 'crm.actor of the transaction (a reviewer), else the login.';
-
-COMMENT ON COLUMN crm.history.login IS 'The role that had logged in.';
-
-COMMENT ON COLUMN crm.history.old IS 'Members that changed, before.';
-
-COMMENT ON COLUMN crm.history.new IS 'Members that changed, after.';
 
 ALTER TABLE crm.history ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME crm.history_id_seq
@@ -2686,6 +3940,48 @@ ALTER TABLE crm.load_batch ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE crm.login (
+    site text NOT NULL,
+    vid uuid NOT NULL,
+    at timestamp with time zone NOT NULL,
+    customer_id text NOT NULL
+);
+
+ALTER TABLE crm.login OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.login IS 'Each time a browser became another customer''s: the history of crm.identity.';
+
+CREATE TABLE crm.merge_log (
+    id bigint NOT NULL,
+    site text NOT NULL,
+    outcome text NOT NULL,
+    from_id text NOT NULL,
+    into_id text NOT NULL,
+    reason text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    who text NOT NULL,
+    moved jsonb DEFAULT '{}'::jsonb NOT NULL,
+    reverted_at timestamp with time zone,
+    reverted_by text,
+    CONSTRAINT merge_log_outcome_known CHECK ((outcome = ANY (ARRAY['merged'::text, 'refused'::text]))),
+    CONSTRAINT merge_log_reverted CHECK ((((reverted_at IS NULL) = (reverted_by IS NULL)) AND ((reverted_at IS NULL) OR (outcome = 'merged'::text))))
+);
+
+ALTER TABLE crm.merge_log OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.merge_log IS 'Customers that people merged, and joins that were refused.';
+
+COMMENT ON COLUMN crm.merge_log.moved IS 'Keys of the rows that changed hands, so that they can change back.';
+
+ALTER TABLE crm.merge_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME crm.merge_log_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE crm.message (
     site text NOT NULL,
     mid text NOT NULL,
@@ -2711,9 +4007,14 @@ CREATE TABLE crm."order" (
     registered_at timestamp with time zone DEFAULT now() NOT NULL,
     modified_at timestamp with time zone DEFAULT now() NOT NULL,
     remark text,
+    payer_id text,
+    recipient_id text,
+    gift boolean DEFAULT false NOT NULL,
     CONSTRAINT order_country_size CHECK ((octet_length(country) <= 64)),
     CONSTRAINT order_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT order_id_form CHECK (crm.id_ok(order_id)),
+    CONSTRAINT order_payer_form CHECK (crm.id_ok(payer_id)),
+    CONSTRAINT order_recipient_form CHECK (crm.id_ok(recipient_id)),
     CONSTRAINT order_src_known CHECK ((src = ANY (ARRAY['event'::text, 'import'::text])))
 );
 
@@ -2721,11 +4022,19 @@ ALTER TABLE crm."order" OWNER TO crm_owner;
 
 COMMENT ON TABLE crm."order" IS 'One purchase, or one return of goods.';
 
+COMMENT ON COLUMN crm."order".customer_id IS 'The buyer.';
+
 COMMENT ON COLUMN crm."order".vid IS 'The browser it was made in, if known.';
 
 COMMENT ON COLUMN crm."order".total IS 'As the shop reported it, else the sum of the lines.';
 
 COMMENT ON COLUMN crm."order".src IS 'event: told by an Order Completed; import: loaded from a file.';
+
+COMMENT ON COLUMN crm."order".payer_id IS 'Who paid, if not the buyer; not necessarily a customer.';
+
+COMMENT ON COLUMN crm."order".recipient_id IS 'Who gets it, if not the buyer; not necessarily a customer.';
+
+COMMENT ON COLUMN crm."order".gift IS 'It was said to be a gift, or somebody else gets it.';
 
 CREATE VIEW crm.order_fact AS
 SELECT
@@ -2757,6 +4066,34 @@ COMMENT ON TABLE crm.order_line IS 'One product of an order.';
 COMMENT ON COLUMN crm.order_line.quantity IS 'Pieces; negative: returned.';
 
 COMMENT ON COLUMN crm.order_line.price IS 'Of one piece.';
+
+CREATE VIEW crm.person_event AS
+ SELECT e.site,
+    e.id,
+    e.rts,
+    e.type,
+    e.name,
+    e.vid,
+    e.sid,
+    e.uid,
+    e.props,
+    e.ctx,
+    COALESCE(c.merged_into, c.customer_id, l.customer_id) AS customer_id
+   FROM ((crm.event e
+     LEFT JOIN crm.customer c ON (((c.site = e.site) AND (c.customer_id = e.uid) AND ((e.src <> 'client'::text) OR (e.ctx @> '{"trusted": true}'::jsonb)))))
+     LEFT JOIN LATERAL ( SELECT n.customer_id
+           FROM crm.login n
+          WHERE ((n.site = e.site) AND (n.vid = e.vid) AND (c.customer_id IS NULL) AND ((e.uid IS NULL) OR (e.src = 'client'::text)))
+          ORDER BY (n.at <= e.rts) DESC,
+                CASE
+                    WHEN (n.at <= e.rts) THEN n.at
+                    ELSE NULL::timestamp with time zone
+                END DESC, n.at
+         LIMIT 1) l ON (true));
+
+ALTER TABLE crm.person_event OWNER TO crm_owner;
+
+COMMENT ON VIEW crm.person_event IS 'Events with whose they are: as said, else who last logged in, else who then did.';
 
 CREATE TABLE crm.popular (
     site text NOT NULL,
@@ -2966,6 +4303,7 @@ CREATE TABLE crm.site (
     registered_at timestamp with time zone DEFAULT now() NOT NULL,
     modified_at timestamp with time zone DEFAULT now() NOT NULL,
     remark text,
+    keep_contact boolean DEFAULT false NOT NULL,
     CONSTRAINT site_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT site_key_form CHECK (crm.id_ok(key)),
     CONSTRAINT site_name_size CHECK ((octet_length(name) <= 200)),
@@ -2984,6 +4322,22 @@ COMMENT ON COLUMN crm.site.currency IS 'ISO 4217 code in which amounts without a
 COMMENT ON COLUMN crm.site.reviews_needed IS 'How many different people must review a campaign before it is live, 0 to 2.';
 
 COMMENT ON COLUMN crm.site.retention_days IS 'Days that events are kept; null: for ever.';
+
+COMMENT ON COLUMN crm.site.keep_contact IS 'Whether e-mail and phone of identify events are kept as sent, not hashed.';
+
+CREATE TABLE crm.suppressed (
+    site text NOT NULL,
+    kind text NOT NULL,
+    hash bytea NOT NULL,
+    at timestamp with time zone NOT NULL,
+    CONSTRAINT suppressed_kind_known CHECK ((kind = ANY (ARRAY['vid'::text, 'uid'::text])))
+);
+
+ALTER TABLE crm.suppressed OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.suppressed IS 'SHA-256 of erased ids: what still arrives of them is dropped.';
+
+COMMENT ON COLUMN crm.suppressed.at IS 'Of a uid: events received up to then are dropped; of a vid: all.';
 
 CREATE TABLE crm.visitor (
     site text NOT NULL,
@@ -3043,6 +4397,26 @@ ALTER TABLE mart.campaign_exposure OWNER TO crm_owner;
 
 COMMENT ON VIEW mart.campaign_exposure IS 'How often a variant really filled a slot, and for how many visitors.';
 
+CREATE VIEW mart.consent_state AS
+ SELECT c.site,
+    ((c.at AT TIME ZONE 'UTC'::text))::date AS day,
+    c.measure,
+    c.personalize,
+    c.source,
+    count(*) AS visitors
+   FROM ( SELECT DISTINCT ON (n.site, n.vid) n.site,
+            n.at,
+            n.measure,
+            n.personalize,
+            n.source
+           FROM crm.consent n
+          ORDER BY n.site, n.vid, n.at DESC, n.id DESC) c
+  GROUP BY c.site, (((c.at AT TIME ZONE 'UTC'::text))::date), c.measure, c.personalize, c.source;
+
+ALTER TABLE mart.consent_state OWNER TO crm_owner;
+
+COMMENT ON VIEW mart.consent_state IS 'What visitors allow now, by the day they last chose.';
+
 CREATE VIEW mart.daily_traffic AS
  SELECT e.site,
     ((e.rts AT TIME ZONE 'UTC'::text))::date AS day,
@@ -3081,7 +4455,7 @@ CREATE VIEW mart.funnel AS
             COALESCE(bool_or((e.name = 'Cart Viewed'::text)), false) AS cart,
             COALESCE(bool_or((e.name = 'Checkout Started'::text)), false) AS checkout,
             COALESCE(bool_or((e.name = 'Order Completed'::text)), false) AS ordered
-           FROM crm.event e
+           FROM crm.event_human e
           WHERE (e.sid IS NOT NULL)
           GROUP BY e.site, e.sid) s
   GROUP BY s.site, s.day;
@@ -3126,7 +4500,7 @@ CREATE VIEW mart.page_dwell AS
                     ELSE NULL::text
                 END AS page_id,
             lead(e.rts) OVER (PARTITION BY e.site, e.sid ORDER BY e.rts, e.seq) AS next_rts
-           FROM crm.event e
+           FROM crm.event_human e
           WHERE ((e.type = 'page'::text) AND (e.sid IS NOT NULL))
         ), report AS (
          SELECT e.site,
@@ -3137,7 +4511,7 @@ CREATE VIEW mart.page_dwell AS
             max(n.visible_ms) AS visible_ms,
             max(n.engaged_ms) AS engaged_ms,
             max(n.scroll) AS scroll
-           FROM (crm.event e
+           FROM (crm.event_human e
              CROSS JOIN LATERAL ( SELECT max(v.ms) FILTER (WHERE (v.key = 'open_ms'::text)) AS open_ms,
                     max(v.ms) FILTER (WHERE (v.key = 'visible_ms'::text)) AS visible_ms,
                     max(v.ms) FILTER (WHERE (v.key = 'engaged_ms'::text)) AS engaged_ms,
@@ -3218,8 +4592,14 @@ ALTER TABLE mart.rfm_segments OWNER TO crm_owner;
 
 COMMENT ON VIEW mart.rfm_segments IS 'The RFM segments in force: customers, revenue, mean recency and frequency.';
 
+ALTER TABLE ONLY crm.alias
+    ADD CONSTRAINT alias_pkey PRIMARY KEY (site, kind, value);
+
 ALTER TABLE ONLY crm.app_user
     ADD CONSTRAINT app_user_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY crm.banned_id
+    ADD CONSTRAINT banned_id_pkey PRIMARY KEY (site, id);
 
 ALTER TABLE ONLY crm.campaign
     ADD CONSTRAINT campaign_pkey PRIMARY KEY (site, key);
@@ -3227,11 +4607,17 @@ ALTER TABLE ONLY crm.campaign
 ALTER TABLE ONLY crm.campaign_version
     ADD CONSTRAINT campaign_version_pkey PRIMARY KEY (site);
 
+ALTER TABLE ONLY crm.consent
+    ADD CONSTRAINT consent_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY crm.coviewed
     ADD CONSTRAINT coviewed_pkey PRIMARY KEY (site, product_id, rank);
 
 ALTER TABLE ONLY crm.customer
     ADD CONSTRAINT customer_pkey PRIMARY KEY (site, customer_id);
+
+ALTER TABLE ONLY crm.erasure
+    ADD CONSTRAINT erasure_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY crm.event
     ADD CONSTRAINT event_id_rts_key UNIQUE (id, rts);
@@ -3244,6 +4630,12 @@ ALTER TABLE ONLY crm.identity
 
 ALTER TABLE ONLY crm.load_batch
     ADD CONSTRAINT load_batch_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY crm.login
+    ADD CONSTRAINT login_pkey PRIMARY KEY (site, vid, at);
+
+ALTER TABLE ONLY crm.merge_log
+    ADD CONSTRAINT merge_log_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY crm.message
     ADD CONSTRAINT message_pkey PRIMARY KEY (site, mid);
@@ -3287,8 +4679,17 @@ ALTER TABLE ONLY crm.run
 ALTER TABLE ONLY crm.site
     ADD CONSTRAINT site_pkey PRIMARY KEY (key);
 
+ALTER TABLE ONLY crm.suppressed
+    ADD CONSTRAINT suppressed_pkey PRIMARY KEY (site, kind, hash);
+
 ALTER TABLE ONLY crm.visitor
     ADD CONSTRAINT visitor_pkey PRIMARY KEY (site, vid);
+
+CREATE INDEX alias_customer_idx ON crm.alias USING btree (site, customer_id);
+
+CREATE INDEX consent_visitor_idx ON crm.consent USING btree (site, vid, at);
+
+CREATE INDEX customer_merged_idx ON crm.customer USING btree (site, merged_into) WHERE (merged_into IS NOT NULL);
 
 CREATE INDEX event_rts_idx ON ONLY crm.event USING brin (rts) WITH (pages_per_range='32');
 
@@ -3296,9 +4697,17 @@ CREATE INDEX history_key_idx ON crm.history USING btree (table_name, key, id);
 
 CREATE INDEX identity_customer_idx ON crm.identity USING btree (site, customer_id);
 
+CREATE INDEX login_customer_idx ON crm.login USING btree (site, customer_id);
+
+CREATE INDEX merge_log_site_idx ON crm.merge_log USING btree (site, id);
+
 CREATE INDEX message_day_idx ON crm.message USING brin (day) WITH (pages_per_range='32');
 
 CREATE INDEX order_customer_idx ON crm."order" USING btree (site, customer_id);
+
+CREATE INDEX order_payer_idx ON crm."order" USING btree (site, payer_id) WHERE (payer_id IS NOT NULL);
+
+CREATE INDEX order_recipient_idx ON crm."order" USING btree (site, recipient_id) WHERE (recipient_id IS NOT NULL);
 
 CREATE INDEX reject_batch_idx ON crm.reject USING btree (batch);
 
@@ -3318,6 +4727,10 @@ CREATE OR REPLACE VIEW crm.order_fact AS
    FROM (crm."order" o
      LEFT JOIN crm.order_line l ON (((l.site = o.site) AND (l.order_id = o.order_id))))
   GROUP BY o.site, o.order_id;
+
+CREATE TRIGGER alias_insert AFTER INSERT ON crm.customer FOR EACH ROW WHEN ((new.email IS NOT NULL)) EXECUTE FUNCTION crm.customer_alias();
+
+CREATE TRIGGER alias_update AFTER UPDATE ON crm.customer FOR EACH ROW WHEN (((new.email IS DISTINCT FROM old.email) AND (new.email IS NOT NULL))) EXECUTE FUNCTION crm.customer_alias();
 
 CREATE TRIGGER notify_delete AFTER DELETE ON crm.campaign REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION crm.campaign_changed();
 
@@ -3363,6 +4776,9 @@ CREATE TRIGGER touch BEFORE UPDATE ON crm.product FOR EACH ROW WHEN ((old.* IS D
 
 CREATE TRIGGER touch BEFORE UPDATE ON crm.site FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION crm.touch();
 
+ALTER TABLE ONLY crm.alias
+    ADD CONSTRAINT alias_customer_fkey FOREIGN KEY (site, customer_id) REFERENCES crm.customer(site, customer_id);
+
 ALTER TABLE ONLY crm.app_user
     ADD CONSTRAINT app_user_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
 
@@ -3372,17 +4788,32 @@ ALTER TABLE ONLY crm.campaign
 ALTER TABLE ONLY crm.campaign_version
     ADD CONSTRAINT campaign_version_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key) ON DELETE CASCADE;
 
+ALTER TABLE ONLY crm.consent
+    ADD CONSTRAINT consent_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
+
 ALTER TABLE ONLY crm.coviewed
     ADD CONSTRAINT coviewed_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key) ON DELETE CASCADE;
 
 ALTER TABLE ONLY crm.customer
+    ADD CONSTRAINT customer_merged_fkey FOREIGN KEY (site, merged_into) REFERENCES crm.customer(site, customer_id);
+
+ALTER TABLE ONLY crm.customer
     ADD CONSTRAINT customer_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
+
+ALTER TABLE ONLY crm.erasure
+    ADD CONSTRAINT erasure_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
 
 ALTER TABLE ONLY crm.identity
     ADD CONSTRAINT identity_customer_fkey FOREIGN KEY (site, customer_id) REFERENCES crm.customer(site, customer_id);
 
 ALTER TABLE ONLY crm.load_batch
     ADD CONSTRAINT load_batch_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
+
+ALTER TABLE ONLY crm.login
+    ADD CONSTRAINT login_customer_fkey FOREIGN KEY (site, customer_id) REFERENCES crm.customer(site, customer_id);
+
+ALTER TABLE ONLY crm.merge_log
+    ADD CONSTRAINT merge_log_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
 
 ALTER TABLE ONLY crm."order"
     ADD CONSTRAINT order_customer_fkey FOREIGN KEY (site, customer_id) REFERENCES crm.customer(site, customer_id);
@@ -3428,13 +4859,25 @@ GRANT USAGE ON SCHEMA etl TO crm_etl;
 
 GRANT USAGE ON SCHEMA mart TO crm_analyst;
 
+REVOKE ALL ON FUNCTION crm.absorb_alias(site text, uid text, at timestamp with time zone, src text, props jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.absorb_consents(list jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.absorb_identify(site text, vid uuid, uid text, at timestamp with time zone, src text, props jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION crm.absorb_identities(list jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.absorb_order(site text, order_id text, at timestamp with time zone, vid uuid, uid text, props jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.absorb_orders(list jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION crm.absorb_records(list jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.absorb_suppressed(batch jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION crm.absorb_visitors(list jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.alias_put(site text, kind text, value text, customer text, at timestamp with time zone, source text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.batch_site(batch bigint, kind text) FROM PUBLIC;
 
@@ -3454,13 +4897,35 @@ REVOKE ALL ON FUNCTION crm.campaign_review(site text, key text, reviewer text) F
 
 REVOKE ALL ON FUNCTION crm.campaign_time(doc jsonb, member text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION crm.contact_hash(kind text, value text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION crm.count_of(n jsonb, lowest integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION crm.customer_alias() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.customer_move(site text, rows jsonb, from_id text, into_id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.customer_now(site text, id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.customer_refresh(site text, customer text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.customer_rows(site text, customer text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.erase_orders(site text, customers text[], vids uuid[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION crm.event_day(day date) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.history_of(h crm.history, site text, customers text[], vids uuid[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.id_banned(site text, id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.id_hash(site text, id text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.id_ok(id text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.identity_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.is_gift(said text, buyer text, recipient text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.list_of_objects(list jsonb) FROM PUBLIC;
 
@@ -3479,13 +4944,23 @@ REVOKE ALL ON FUNCTION crm.order_pieces(products jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.order_pieces(products text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION crm.person_check(site text, customer text, visitor uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.person_customers(site text, customer text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.person_visitors(site text, customer text, visitor uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION crm.publish_check(site text, runs bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.publish_products(site text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.publish_profiles(site text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION crm.raw_names(raw text, id text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION crm.recs(site text, last_items jsonb, most integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.refuse_merge(site text, from_id text, into_id text, reason text, who text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.remember() FROM PUBLIC;
 
@@ -3506,6 +4981,8 @@ REVOKE ALL ON FUNCTION crm.site_check(site text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION crm.staging_check(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.touch() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.trait_alias(src text, key text, value text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.us_time(us jsonb) FROM PUBLIC;
 
@@ -3541,6 +5018,21 @@ GRANT ALL ON FUNCTION etl.drop_partitions(before date) TO crm_etl;
 REVOKE ALL ON FUNCTION etl.ensure_partitions(first date, last date) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.ensure_partitions(first date, last date) TO crm_etl;
 
+REVOKE ALL ON FUNCTION etl.erase(site text, customer text, visitor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.erase(site text, customer text, visitor uuid) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.identity_find(site text, kind text, value text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.identity_find(site text, kind text, value text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.identity_log(site text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.identity_log(site text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.identity_merge(site text, from_id text, into_id text, reviewer text, reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.identity_merge(site text, from_id text, into_id text, reviewer text, reason text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.identity_unmerge(site text, merge bigint, reviewer text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.identity_unmerge(site text, merge bigint, reviewer text) TO crm_etl;
+
 REVOKE ALL ON FUNCTION etl.load_begin(site text, kind text, file text) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.load_begin(site text, kind text, file text) TO crm_etl;
 
@@ -3567,6 +5059,12 @@ GRANT ALL ON FUNCTION etl.mine_popular(run bigint, as_of timestamp with time zon
 
 REVOKE ALL ON FUNCTION etl.mine_rfm(run bigint, as_of timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.mine_rfm(run bigint, as_of timestamp with time zone) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.person(site text, customer text, visitor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.person(site text, customer text, visitor uuid) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.person_visitors(site text, customer text, visitor uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.person_visitors(site text, customer text, visitor uuid) TO crm_etl;
 
 REVOKE ALL ON FUNCTION etl."position"(producer text) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl."position"(producer text) TO crm_etl;
@@ -3617,6 +5115,8 @@ GRANT SELECT ON TABLE crm.site TO crm_etl;
 GRANT SELECT ON TABLE mart.bot_traffic TO crm_analyst;
 
 GRANT SELECT ON TABLE mart.campaign_exposure TO crm_analyst;
+
+GRANT SELECT ON TABLE mart.consent_state TO crm_analyst;
 
 GRANT SELECT ON TABLE mart.daily_traffic TO crm_analyst;
 

@@ -274,6 +274,13 @@ event_context(event_writer_t *w, const tracker_event_t *event)
         event_traffic(w, event->traffic);
     }
 
+    /* "" says that nothing was allowed, which is not the same as absent */
+    if (event->consent.data != NULL) {
+        event_put_open(w, ",\"ctx\":{", &started);
+        event_literal(w, "\"consent\":");
+        event_string(w, event->consent);
+    }
+
     if (started) {
         event_literal(w, "}");
     }
@@ -384,9 +391,10 @@ tracker_event_bound(const tracker_event_t *event)
 
     n = event->site.len + event->type.len + event->name.len + event->src.len
         + event->uid.len + event->ip.len + event->ua.len + event->lang.len
-        + event->ref.len + event->rid.len + event->method.len + event->host.len
-        + event->path.len + event->query.len + event->mid.len + event->anon.len
-        + event->lib.len + event->lib_version.len;
+        + event->ref.len + event->consent.len + event->rid.len
+        + event->method.len + event->host.len + event->path.len
+        + event->query.len + event->mid.len + event->anon.len + event->lib.len
+        + event->lib_version.len;
 
     if (event->traffic != NULL) {
         n += sizeof(*event->traffic);

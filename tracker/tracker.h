@@ -72,7 +72,9 @@ typedef struct {
 } tracker_keys_t;
 
 typedef enum {
-    TRACKER_VISITOR_RETURNED = 0x01 /* the cookie came back at least once */
+    TRACKER_VISITOR_RETURNED = 0x01, /* the cookie came back at least once */
+    TRACKER_VISITOR_ASKED = 0x02,    /* its consent is on record */
+    TRACKER_VISITOR_PERSONAL = 0x04  /* ... and allows to personalize */
 } tracker_visitor_flag_e;
 
 typedef struct {
@@ -107,6 +109,70 @@ void tracker_visitor_encode(const tracker_keys_t *keys,
  */
 tracker_result_e tracker_visitor_decode(const tracker_keys_t *keys,
     const char *cookie, size_t len, uint32_t now_s, tracker_visitor_t *visitor);
+
+
+/* ---- mac.c: other uses of the cookie's keys ----------------------------- */
+
+#define TRACKER_MAC_SIZE SHA256_DIGEST_LENGTH
+
+/* HMAC-SHA256 of the parts, apart from every other purpose (a plain word). */
+void tracker_mac(const tracker_key_t *key, const char *purpose,
+    const tracker_str_t *parts, unsigned nparts, uint8_t mac[TRACKER_MAC_SIZE]);
+
+
+/* ---- link.c: a visitor handed over to another domain -------------------- */
+
+#define TRACKER_LINK_LEN      72  /* characters of a token */
+#define TRACKER_LINK_HOST_MAX 253 /* bytes of a host's name */
+
+/* Signs with keys[0]; writes TRACKER_LINK_LEN characters, no NUL.  INVALID:
+ * the host is no name of 1 to TRACKER_LINK_HOST_MAX bytes. */
+tracker_result_e tracker_link_encode(const tracker_keys_t *keys,
+    const tracker_visitor_t *visitor, tracker_str_t host, uint64_t expires_s,
+    char token[TRACKER_LINK_LEN]);
+/*
+ * The visitor of a token made for `host`, last seen now.  DECLINED: it was
+ * good, but has expired.  INVALID: anything else.
+ */
+tracker_result_e tracker_link_decode(const tracker_keys_t *keys,
+    tracker_str_t token, tracker_str_t host, uint32_t now_s,
+    tracker_visitor_t *visitor);
+
+
+/* ---- consent.c: what a visitor allowed, and what is left otherwise ------ */
+
+typedef enum {
+    TRACKER_CONSENT_EQUALS = 0, /* WORD */
+    TRACKER_CONSENT_CONTAINS,   /* ~TEXT */
+    TRACKER_CONSENT_TCF         /* tcf:N */
+} tracker_consent_e;
+
+typedef struct {
+    tracker_str_t     text;
+    tracker_consent_e kind;
+    unsigned          purpose; /* of TCF, 1-24 */
+} tracker_consent_test_t;
+
+/* Undoes %XX of at most size characters; returns their number. */
+size_t tracker_unescape(char *buf, size_t size, tracker_str_t text);
+/* Reads one test, which points into the text; INVALID: it is none. */
+tracker_result_e tracker_consent_test(
+    tracker_consent_test_t *test, tracker_str_t text);
+/* 1 if the value (unescaped) passes the test. */
+unsigned tracker_consent_fits(
+    const tracker_consent_test_t *test, tracker_str_t value);
+/* Keeps the first bits of an address in network order, the rest becomes 0. */
+void tracker_address_cut(uint8_t *address, size_t size, unsigned bits);
+/* "https://host" of a URL; absent if there is none, or a user's name in it. */
+tracker_str_t tracker_url_origin(tracker_str_t url);
+/* bot, mobile, tablet or desktop; absent for an empty one. */
+tracker_str_t tracker_agent_class(tracker_str_t agent);
+/* The primary language of Accept-Language, two or three letters. */
+tracker_str_t tracker_language(tracker_str_t accept);
+/* Copies a query (or URL) without the values of the named arguments; buf has
+ * room for query.len bytes.  Returns the length. */
+size_t tracker_query_hide(char *buf, tracker_str_t query,
+    const tracker_str_t *names, unsigned nnames);
 
 
 /* ---- session.c: one visit after another --------------------------------- */
@@ -446,8 +512,9 @@ typedef struct {
     tracker_str_t ua;
     tracker_str_t lang;
     tracker_str_t ref;
-    tracker_str_t anon; /* the client's own name of the visitor */
-    tracker_str_t lib;  /* client library, and its version */
+    tracker_str_t consent; /* "mp", "m", "p" or ""; NULL: nobody was asked */
+    tracker_str_t anon;    /* the client's own name of the visitor */
+    tracker_str_t lib;     /* client library, and its version */
     tracker_str_t lib_version;
     unsigned      trusted; /* 1: a server's word, see crm_write_key */
 
@@ -481,187 +548,6 @@ size_t tracker_event_bound(const tracker_event_t *event);
  */
 size_t tracker_event_write(
     char *buf, size_t size, const tracker_event_t *event, unsigned *replaced);
-
-
-/* ---- split.c: cuts the body of a client library into events ------------- */
-
-typedef enum {
-    TRACKER_PIECE_EVENT = 0, /* an element of the list */
-    TRACKER_PIECE_MEMBER     /* another member of the object around it */
-} tracker_piece_e;
-
-typedef struct {
-    tracker_piece_e kind;
-    size_t          key; /* of MEMBER: offset and bytes between its quotes */
-    size_t          key_len;
-    size_t          value; /* offset in the text */
-    size_t          len;   /* bytes of the value */
-} tracker_piece_t;
-
-typedef struct {
-    const char *list; /* name of the member that holds events: "batch" */
-    size_t      list_len;
-    size_t      pos;    /* bytes looked at */
-    size_t      object; /* offset of the opening brace */
-    size_t      key;
-    size_t      key_len;
-    size_t      value;
-    unsigned    depth; /* brackets open inside the value */
-    uint8_t     state; /* of split.c */
-    uint8_t     string;
-    uint8_t     escape;
-    uint8_t     listed; /* the list was seen */
-} tracker_split_t;
-
-void tracker_split_init(tracker_split_t *split, const char *list);
-/*
- * The next piece of the text, which holds all bytes so far and may have moved
- * or grown since the last call.  AGAIN: it ends too early.  DECLINED: the
- * object is whole and nothing but blanks follows as yet.  INVALID: it is no
- * such object.  Only the frame is checked; the pieces are for others to judge.
- */
-tracker_result_e tracker_split_next(
-    tracker_split_t *split, tracker_str_t text, tracker_piece_t *piece);
-/* 1: there was no list, so the object itself is the event. */
-int tracker_split_single(const tracker_split_t *split);
-
-
-/* ---- clean.c: JSON of strangers as JSON that PostgreSQL takes ----------- */
-
-#define TRACKER_CLEAN_DEPTH 30 /* an event's own brackets; tracker_json_next */
-
-/*
- * Copies one JSON value without blanks.  NUL, lone surrogates and bytes that
- * are not UTF-8 become U+FFFD (added to *replaced); numbers that no column
- * holds become strings.  INVALID: no JSON.  DECLINED: deeper than
- * TRACKER_CLEAN_DEPTH.  FULL: it does not fit, 3 bytes per byte always do.
- */
-tracker_result_e tracker_json_clean(tracker_str_t text, char *buf, size_t size,
-    size_t *len, unsigned *replaced);
-
-
-/* ---- hit.c, segment.c, snowplow.c: an event of a client library --------- */
-
-#define TRACKER_HIT_MAX   65536        /* bytes of one event's text */
-#define TRACKER_HIT_ROOM  (512 * 1024) /* bytes of work space, see below */
-#define TRACKER_HIT_PROPS 4            /* that a session looks at */
-#define TRACKER_MID_MAX   100          /* bytes of a message id */
-#define TRACKER_NAME_MAX  200          /* bytes of an event's name */
-
-typedef struct {
-    /* what the client said; site, id, vid, rts_us and so on are the caller's */
-    tracker_event_t event;
-    tracker_prop_t  props[TRACKER_HIT_PROPS];
-    tracker_str_t   session;  /* the client's own name of the session */
-    tracker_str_t   app;      /* Snowplow's aid: a write key, or anything */
-    int64_t         time_us;  /* when it happened by the client's clock; 0: - */
-    int64_t         sent_us;  /* when it left by the same clock; 0: unknown */
-    const char     *reason;   /* of INVALID: what is wrong, static */
-    unsigned        replaced; /* characters that were no text */
-
-    /* where unescaped and cleaned texts lie: the caller's, of ROOM bytes */
-    char *room;
-    char *end;
-} tracker_hit_t;
-
-/*
- * Reads one event into *hit, which points into `json` and `room` from then on.
- * INVALID: it cannot be an event, hit->reason tells why.  DECLINED: it is no
- * JSON at all.  `type` is what the path said, or "".
- */
-tracker_result_e tracker_segment_read(
-    tracker_hit_t *hit, char *room, tracker_str_t json, tracker_str_t type);
-tracker_result_e tracker_snowplow_read(
-    tracker_hit_t *hit, char *room, tracker_str_t json);
-/* A query string as the JSON object that the POST form would have held. */
-tracker_result_e tracker_snowplow_query(
-    tracker_str_t query, char *buf, size_t size, size_t *len);
-
-/*
- * Sets event.ts_us: the client's time, moved by how much its clock was wrong
- * when it sent (sent_us of the batch, 0: the event's own), if it is sane.
- */
-void tracker_hit_time(tracker_hit_t *hit, int64_t sent_us, uint64_t rts_us);
-/* ISO 8601 as libraries write it, or ms since 1970; 0: neither. */
-int64_t tracker_hit_iso(tracker_str_t text);
-
-/*
- * A visitor's id for a client without our cookie: UUIDv8 of a digest, so that
- * nobody can choose it.  kind: "anon", "user", "session".
- */
-void tracker_hit_uuid(uint8_t uuid[TRACKER_UUID_SIZE], tracker_str_t site,
-    const char *kind, tracker_str_t value);
-
-/* What was refused, as a record of the journal; see docs/events.md. */
-typedef struct {
-    const tracker_hit_t *hit;      /* id, site, rts_us, vid, sid, trusted */
-    tracker_str_t        protocol; /* segment, snowplow */
-    tracker_str_t        type;     /* what the path said */
-    tracker_str_t        raw;      /* the text, cut to TRACKER_HIT_MAX */
-    const char          *reason;
-    uint64_t             size; /* bytes of the whole text */
-    int64_t              sent_us;
-} tracker_refusal_t;
-
-size_t tracker_refusal_write(
-    char *buf, size_t size, const tracker_refusal_t *refusal);
-
-
-/* ---- voice.c: what the shop says in X-CRM-Event and X-CRM-Identify ------ */
-
-#define TRACKER_VOICE_MAX 8192 /* bytes of one header's value */
-
-typedef struct {
-    tracker_str_t  name; /* of the event, or the customer's id; may be absent */
-    tracker_prop_t props[TRACKER_EVENT_PROPS_MAX];
-    unsigned       nprops;
-} tracker_voice_t;
-
-/*
- * Read one header.  Texts point into the value or into buf, for which the
- * value's own length is enough.  INVALID: a fault, nothing in *voice counts;
- * an event has a name, an identification an id or a property.  An id is not
- * checked any further.
- */
-tracker_result_e tracker_voice_event(
-    tracker_str_t value, char *buf, size_t size, tracker_voice_t *voice);
-tracker_result_e tracker_voice_identify(
-    tracker_str_t value, char *buf, size_t size, tracker_voice_t *voice);
-
-
-/* ---- extract.c: single values out of forms and JSON --------------------- */
-
-#define TRACKER_PATH_STEPS    8  /* of one path */
-#define TRACKER_EXTRACT_PATHS 16 /* looked for in one text */
-
-typedef struct {
-    tracker_str_t key;   /* of an object; absent: index counts */
-    uint32_t      index; /* of an array, from 0 */
-} tracker_step_t;
-
-typedef struct {
-    tracker_step_t steps[TRACKER_PATH_STEPS];
-    unsigned       nsteps;
-} tracker_path_t;
-
-/*
- * The first field of that name in an application/x-www-form-urlencoded body,
- * decoded into buf.  DECLINED: there is none.  FULL: it is longer than size.
- */
-tracker_result_e tracker_form_value(tracker_str_t form, tracker_str_t field,
-    char *buf, size_t size, size_t *len);
-
-/* Reads "$.cart.items[0].id" or the same without "$."; steps point into text.
- * INVALID: no path, or more than TRACKER_PATH_STEPS steps. */
-tracker_result_e tracker_path_parse(tracker_path_t *path, tracker_str_t text);
-
-/*
- * Finds in one pass over a JSON text what n paths point to.  values[i] is the
- * raw JSON of a string, number or truth value, or absent.  INVALID: not JSON,
- * or deeper than 32; all values are absent then.
- */
-tracker_result_e tracker_json_extract(tracker_str_t json,
-    const tracker_path_t *paths, unsigned n, tracker_str_t *values);
 
 
 /* ---- live.c: what the running session has done so far ------------------- */
@@ -879,5 +765,7 @@ tracker_result_e tracker_cluster_redirect(
 
 
 #pragma GCC visibility pop
+
+#include "clients.h"
 
 #endif /* TRACKER_H_INCLUDED_ */

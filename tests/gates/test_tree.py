@@ -69,13 +69,15 @@ def test_module_exports_only_nginx_symbols(module):
 
 
 def test_every_directive_and_variable_is_documented():
-    code = read(os.path.join(ROOT, 'ngx_crm_module/ngx_http_crm_module.c'))
+    code = read(os.path.join(ROOT, 'ngx_crm_module/ngx_http_crm_module.c')) \
+        + read(os.path.join(ROOT, 'ngx_crm_module/ngx_http_crm_variables.c'))
     doc = read(os.path.join(ROOT, 'ngx_crm_module/DIRECTIVES.md'))
-    directives = set(re.findall(r'ngx_string\("(crm\w*)"\)', code))
-    variables = {v for v in directives if v in (
-        'crm_visitor', 'crm_session', 'crm_segment', 'crm_country',
-        'crm_device', 'crm_bot')}
-    directives -= variables | {'crm_counters'}     # a zone's name
+
+    def names(start, end):
+        return set(re.findall(r'ngx_string\("(crm\w*)"\)',
+                              code.split(start)[1].split(end)[0]))
+    directives = names('ngx_http_crm_commands[] =', 'ngx_null_command')
+    variables = names('ngx_http_crm_variables[] =', 'ngx_http_null_variable')
     blocks = set(re.findall(r'^### (crm\w*)$', doc, re.M))
     assert directives, 'no directive found in the code'
     assert blocks == directives

@@ -79,11 +79,11 @@ select is(customer_id, 'bob', 'an earlier one that comes late does not')
   from crm.identity;
 select is(count(*)::int, 2, 'customers are never merged') from crm.customer;
 select etl.absorb('{"identities": [
-    {"site": "t", "vid": "01934b7e-6f2a-7c3d-8e4f-000000000002", "uid": "c",
+    {"site": "t", "vid": "01934b7e-6f2a-7c3d-8e4f-000000000002", "uid": "cc",
      "at": 1764000000000000},
-    {"site": "t", "vid": "01934b7e-6f2a-7c3d-8e4f-000000000002", "uid": "d",
+    {"site": "t", "vid": "01934b7e-6f2a-7c3d-8e4f-000000000002", "uid": "dd",
      "at": 1764000000000001}]}');
-select is(customer_id, 'd', 'of two in one batch the newest counts')
+select is(customer_id, 'dd', 'of two in one batch the newest counts')
   from crm.identity where vid = '01934b7e-6f2a-7c3d-8e4f-000000000002';
 
 -- Orders.

@@ -97,7 +97,7 @@ select etl.absorb('{"orders": [{"site": "t", "order_id": "o1", "uid": "c9",
 set local role crm_etl;
 create temp table load_orders (order_id text, line int, customer_id text,
     ordered_at timestamptz, product_id text, quantity int, price numeric,
-    currency text, country text);
+    currency text, country text, payer_id text, recipient_id text, gift text);
 insert into load_orders values
     ('o1', 1, 'c1', '2024-05-01 10:00', 'p1', 2, 2.5, 'GBP', 'UK'),
     ('o1', 2, 'c1', '2024-05-01 10:01', 'p9', -1, 1, 'GBP', 'UK'),

@@ -127,6 +127,8 @@ select 't', gen_random_uuid(), '2024-05-20 00:00'::timestamptz
 insert into crm.identity (site, vid, customer_id, at)
 values ('t', '01934b7e-6f2a-7c3d-8e4f-000000000001', 'c10', now()),
        ('t', '01934b7e-6f2a-7c3d-8e4f-000000000002', 'c10', now());
+insert into crm.login (site, vid, customer_id, at)
+select site, vid, customer_id, at from crm.identity;
 
 select pg_temp.run('features', '2024-05-21') as features \gset
 select is(attributes, '{"orders": 10, "revenue": 100.00, "views": 4,

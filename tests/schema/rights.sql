@@ -114,8 +114,8 @@ select set_eq(
          and c.relkind in ('r', 'p', 'v', 'm')
          and has_table_privilege('crm_analyst', c.oid, 'select')$$,
     array['mart.daily_traffic', 'mart.rfm_segments', 'mart.campaign_exposure',
-          'mart.loss_ledger', 'mart.funnel', 'mart.page_dwell',
-          'mart.bot_traffic'],
+          'mart.consent_state', 'mart.loss_ledger', 'mart.funnel',
+          'mart.page_dwell', 'mart.bot_traffic'],
     'crm_analyst reads mart');
 select is_empty(
     $$select rolname from pg_roles cross join pg_class as c

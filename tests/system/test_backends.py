@@ -395,7 +395,7 @@ def test_postgres_cut_off_in_turn(shop, postgres, greeting):
     for limit in (9, 300, 500, 1000):
         before = shop.counter('pg_errors')
         postgres.behave(lambda c, n=limit: relay(c, postgres.to, n))
-        rids += fast_strangers(shop, 3)
+        rids += fast_strangers(shop, 3 + limit // 50)   # enough is answered
         poll(lambda: shop.counter('pg_errors') > before,
              f'pg_errors to rise: {limit} bytes', 15)
     postgres.behave()

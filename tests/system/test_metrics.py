@@ -115,7 +115,8 @@ def test_health_names_who_is_away_and_lag_grows(shop, visitor):
     shop.redis.stop()
     try:
         v.get('/plain.html')
-        poll(lambda: health(shop)[1]['sinks']['redis']['away_s'] >= 1,
+        poll(lambda: health(shop)[1]['sinks']['redis']['away_s'] >= 1
+             and min(metrics(shop)[0]['crm_lag_seconds'].values()) >= 1,
              'a second without Redis')
         code, said = health(shop)
         assert (code, said['status']) == (200, 'degraded')

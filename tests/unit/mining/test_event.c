@@ -228,6 +228,7 @@ test_absorb_folds_a_batch(void **state)
     row.line.len = sizeof(order) - 1;
     row.has_vid = 1;
     row.has_uid = 1;
+    row.trusted = 1;
     row.is_order = 1;
     assert_int_equal(
         tracker_uuid_parse(row.vid, VID, TRACKER_UUID_TEXT), TRACKER_OK);
@@ -244,11 +245,13 @@ test_absorb_folds_a_batch(void **state)
         "\",\"at\":1002,\"uid\":\"u1\"}],"
         "\"orders\":[{\"site\":\"s\",\"vid\":\"" VID
         "\",\"at\":1000,\"order_id\":\"o1\",\"uid\":\"u1\","
-        "\"props\":{\"order_id\":\"o1\",\"total\":\"5\"}}]}");
+        "\"props\":{\"order_id\":\"o1\",\"total\":\"5\"}}],"
+        "\"records\":[],\"since\":1000}");
 
     mining_absorb_clear(absorb);
     assert_string_equal(mining_absorb_json(absorb, sites),
-        "{\"visitors\":[],\"identities\":[],\"orders\":[]}");
+        "{\"visitors\":[],\"identities\":[],\"orders\":[],"
+        "\"records\":[]}");
     mining_absorb_free(absorb);
     free(sites);
 }
