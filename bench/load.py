@@ -148,7 +148,8 @@ NO_BOTS = '''
 ENRICH = '''
     crm_bots {root}/tracker/bots.list behaviour=off;
 '''
-GEO = [p for p in os.environ.get('CRM_GEOIP', '').split(':') if p]
+GEO = [os.path.abspath(p) for p in os.environ.get('CRM_GEOIP', '').split(':')
+       if p]
 
 
 class Variant:
