@@ -21,6 +21,10 @@ LOCATIONS = '''
             crm_collect segment;
             crm_collect_origin https://far.example;
         }
+        location /asked/ {
+            crm_collect segment;
+            crm_consent $cookie_consent measure=~m personalize=~p;
+        }
         location /small/ { crm_collect segment; crm_collect_max_body 64k; }
         location /api/ { crm_collect segment; }
         location /beacon/ { crm_collect segment; }
@@ -518,3 +522,32 @@ def test_a_full_journal_is_503_and_nothing_is_lost(shop):
          [0][0] >= len(mids), 'all events', 30)
     assert sorted(r[0] for r in shop.sql(
         "select mid from crm.event where name = 'Full'")) == sorted(mids)
+
+
+def test_a_browser_without_consent_leaves_a_count(shop):
+    """No visitor, no ids, no properties; not in what was refused either."""
+    here = {'Origin': f'http://127.0.0.1:{shop.port("nginx")}'}
+    word = 'canary' + uuid.uuid4().hex
+    refused, allowed = uuid.uuid4().hex, uuid.uuid4().hex
+
+    def batch(mid):
+        return {'batch': [
+            track(mid=mid, anonymousId=word, userId=word,
+                  properties={'secret': word}),
+            {'type': 'track', 'secret': word}]}
+    path = '/asked/v1/batch'
+    assert send(shop, path, batch(refused), **here)[0] == 200
+    status, headers, _ = send(shop, path, batch(allowed), **here,
+                              Cookie='consent=m')
+    assert status == 200 and 'crm=' in headers['Set-Cookie']
+    found = {row['mid']: row for row in rows(shop, refused, allowed)}
+    count, whole = found[refused], found[allowed]
+    assert word not in json.dumps(count)
+    assert count['vid'] is None and count['uid'] is None
+    assert count['props'] is None and count['ctx']['consent'] == ''
+    assert whole['ctx']['anon'] == word and whole['vid'] is not None
+    assert whole['props'] == {'secret': word}
+    shop.settled()
+    kept = shop.sql('select count(*) from crm.reject where '
+                    'position(%s in reject::text) > 0', word)
+    assert kept[0][0] == 1, 'only the text of who allowed it'
