@@ -14,8 +14,8 @@ PG_INC     = -I/usr/include/postgresql
 
 CORES    = $(wildcard tracker/*.c personalize/*.c)
 ADAPTER  = $(wildcard ngx_crm_module/*.c)
-MINE     = $(wildcard mining/*.c)
-HEADERS  = $(wildcard tracker/*.h personalize/*.h ngx_crm_module/*.h mining/*.h)
+MINE     = $(wildcard mining/*.c mining/learn/*.c)
+HEADERS  = $(wildcard tracker/*.h personalize/*.h ngx_crm_module/*.h)
 
 .PHONY: all module mine test-build demo up down test unit lint browser bench fuzz \
         proof install clean deps deps-test deps-bench
@@ -25,8 +25,10 @@ all: module mine
 # ---- what is built -------------------------------------------------------
 
 module: deps $(BUILD)/ngx_http_crm_module.so
-mine: deps $(BUILD)/crm-mine
-test-build: $(BUILD)/asan/ngx_http_crm_module.so $(BUILD)/asan/crm-mine
+mine: deps
+	@$(MAKE) -s -j2 $(BUILD)/crm-mine
+test-build: $(BUILD)/asan/ngx_http_crm_module.so
+	@$(MAKE) -s -j2 $(BUILD)/asan/crm-mine $(BUILD)/asan/mining.a
 
 $(BUILD)/ngx_http_crm_module.so: config ngx_crm_module/build $(ADAPTER) $(CORES) $(HEADERS)
 	ngx_crm_module/build $(BUILD)/nginx $@ ""
@@ -34,14 +36,32 @@ $(BUILD)/ngx_http_crm_module.so: config ngx_crm_module/build $(ADAPTER) $(CORES)
 $(BUILD)/asan/ngx_http_crm_module.so: config ngx_crm_module/build $(ADAPTER) $(CORES) $(HEADERS)
 	ngx_crm_module/build $(BUILD)/asan/nginx $@ "$(SANITIZE) -O1"
 
-$(BUILD)/crm-mine: $(MINE) $(CORES) $(HEADERS)
-	@mkdir -p $(@D)
-	$(CC) $(CRM_CFLAGS) $(PG_INC) -o $@ $(MINE) $(CORES) $(CRM_LIBS)
+# One object per source file, beside them what it includes (-MMD).
+$(BUILD)/crm-mine: $(MINE:%.c=$(BUILD)/obj/%.o) $(CORES:%.c=$(BUILD)/obj/%.o)
+	$(CC) -o $@ $^ $(CRM_LIBS)
 
-$(BUILD)/asan/crm-mine: $(MINE) $(CORES) $(HEADERS)
+$(BUILD)/asan/crm-mine: $(MINE:%.c=$(BUILD)/asan/obj/%.o) $(BUILD)/asan/tracker.a \
+                        $(BUILD)/asan/personalize.a
+	$(CC) $(SANITIZE) -o $@ $^ $(CRM_LIBS)
+
+# What the unit tests of a folder link.
+$(BUILD)/asan/%.a:
+	rm -f $@
+	ar rcs $@ $^
+$(BUILD)/asan/mining.a: $(patsubst %.c,$(BUILD)/asan/obj/%.o,$(filter-out mining/main.c,$(MINE) $(CORES)))
+$(BUILD)/asan/tracker.a: $(patsubst %.c,$(BUILD)/asan/obj/%.o,$(filter tracker/%,$(CORES)))
+$(BUILD)/asan/personalize.a: $(patsubst %.c,$(BUILD)/asan/obj/%.o,$(filter personalize/%,$(CORES)))
+
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CRM_CFLAGS) $(PG_INC) -MMD -MP -c -o $@ $<
+
+$(BUILD)/asan/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -O2 -D_FORTIFY_SOURCE=2,$(CRM_CFLAGS)) -O1 $(SANITIZE) \
-	    $(PG_INC) -o $@ $(MINE) $(CORES) $(CRM_LIBS)
+	    $(PG_INC) -MMD -MP -c -o $@ $<
+
+-include $(shell find $(BUILD)/obj $(BUILD)/asan/obj -name '*.d' 2>/dev/null)
 
 deps:
 	@demo/packages demo/packages.txt
@@ -75,13 +95,8 @@ bench: deps deps-bench module mine $(BUILD)/micro $(BUILD)/bots
 deps-bench:
 	@demo/packages bench/packages.txt
 
-$(BUILD)/micro: bench/micro.c $(CORES) $(HEADERS)
-	@mkdir -p $(@D)
-	$(CC) $(CRM_CFLAGS) -I. -o $@ bench/micro.c $(CORES) $(CRM_LIBS)
-
-$(BUILD)/bots: bench/bots.c $(CORES) $(HEADERS)
-	@mkdir -p $(@D)
-	$(CC) $(CRM_CFLAGS) -I. -o $@ bench/bots.c $(CORES) $(CRM_LIBS)
+$(BUILD)/micro $(BUILD)/bots: $(BUILD)/%: bench/%.c $(CORES:%.c=$(BUILD)/obj/%.o)
+	$(CC) $(CRM_CFLAGS) -I. -o $@ $^ $(CRM_LIBS)
 
 install: module mine
 	install -d $(DESTDIR)/usr/lib/nginx/modules $(DESTDIR)/usr/bin \
