@@ -35,6 +35,9 @@ static const main_command_t main_commands[] = {
     {"run", mining_run, "[TASK...] --site SITE [--as-of TIME]",
         "mine features, rfm, popular, coviewed and publish them"},
 
+    {"evaluate", mining_evaluate, "TASK ...",
+        "measure a mining task on files, without a database"},
+
     {"campaigns", mining_campaigns,
         "apply|export|diff DIR [--site SITE] [--reviewer NAME] [--prune]",
         "keep campaigns in files"},
