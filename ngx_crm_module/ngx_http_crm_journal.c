@@ -51,8 +51,8 @@ typedef struct {
 
 /* What a thread is to write out. */
 typedef struct {
-    tracker_journal_t journals[NGX_HTTP_CRM_JOURNALS_MAX];
-    ngx_uint_t        n;
+    tracker_journal_span_t spans[NGX_HTTP_CRM_JOURNALS_MAX];
+    ngx_uint_t             n;
 } ngx_http_crm_sync_t;
 
 
@@ -372,7 +372,7 @@ ngx_http_crm_journal_sync_all(ngx_http_crm_sync_t *sync)
     ngx_uint_t i;
 
     for (i = 0; i < sync->n; i++) {
-        (void) tracker_journal_sync(&sync->journals[i]);
+        (void) tracker_journal_sync(&sync->spans[i]);
     }
 }
 
@@ -387,7 +387,8 @@ ngx_http_crm_journal_sync_open(
 
     for (i = 0; i < NGX_HTTP_CRM_JOURNALS_MAX; i++) {
         if (js->slots[i].open) {
-            sync->journals[sync->n++] = js->slots[i].journal;
+            tracker_journal_span(
+                &js->slots[i].journal, &sync->spans[sync->n++]);
         }
     }
 }

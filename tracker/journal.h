@@ -74,6 +74,7 @@ struct tracker_journal_map_s {
         uint64_t        sent_seq;     /* a record, `sent` or before it */
         uint64_t        sent_pos;     /* behind that record */
         uint64_t        opened;       /* `seq` when it was opened */
+        uint64_t        synced;       /* up to here a sync was asked for */
         uint64_t        turn;         /* which copy of end is next */
     } now;
 };

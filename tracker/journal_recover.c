@@ -187,6 +187,7 @@ tracker_journal_recover(tracker_journal_map_t *map, uint64_t size)
     }
 
     map->now.opened = map->now.seq;
+    map->now.synced = map->now.state.tail_pos;
     tracker_journal_reclaim(map, state.durable, UINT64_MAX);
     tracker_journal_end_write(map);
     tracker_journal_end_write(map);

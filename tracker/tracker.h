@@ -688,8 +688,23 @@ tracker_result_e tracker_journal_advance(
 /* The last sequence there was when this process opened the file. */
 uint64_t tracker_journal_opened(const tracker_journal_t *journal);
 
-/* Starts writing dirty pages to disk; the interval is the caller's. */
-tracker_result_e tracker_journal_sync(tracker_journal_t *journal);
+/* What one sync has to do: a snapshot that any thread may work on. */
+typedef struct {
+    tracker_journal_t journal;
+    uint64_t          ring; /* bytes */
+    uint64_t          from; /* positions: written since the last snapshot */
+    uint64_t          to;
+} tracker_journal_span_t;
+
+/* Taken by the owner, once per sync; the interval is the caller's. */
+void tracker_journal_span(
+    tracker_journal_t *journal, tracker_journal_span_t *span);
+
+/*
+ * Starts writing the span to disk and makes the pages behind it writable, so
+ * that appending meets no page fault.  May block: for a thread of its own.
+ */
+tracker_result_e tracker_journal_sync(const tracker_journal_span_t *span);
 
 /* Works on an open journal; tracker_journal_peek on anybody's file. */
 void tracker_journal_stat(

@@ -5,6 +5,56 @@
 #include "journal_place.h"
 
 
+/* Twice: what was written, and then nothing. */
+static void
+sync_all(tracker_journal_t *journal)
+{
+    tracker_journal_span_t span;
+
+    tracker_journal_span(journal, &span);
+    assert_int_equal(span.to, span.from + stat_of(journal).used_bytes);
+    assert_int_equal(tracker_journal_sync(&span), TRACKER_OK);
+
+    tracker_journal_span(journal, &span);
+    assert_int_equal(span.from, span.to);
+    assert_int_equal(tracker_journal_sync(&span), TRACKER_OK);
+}
+
+
+/* Positions run on where the ring begins again: both of its ends are meant. */
+static void
+test_sync_over_the_end(void **state)
+{
+    unsigned               n;
+    tracker_journal_t      journal;
+    tracker_journal_span_t span;
+
+    open_ok(&journal, *state);
+
+    for (n = 1; n <= 30000; n++) {
+        append(&journal, n);
+        tracker_journal_set_sent(&journal, n);
+        tracker_journal_set_durable(&journal, n);
+
+        if (n % 700 == 0) {
+            tracker_journal_span(&journal, &span);
+            assert_int_equal(tracker_journal_sync(&span), TRACKER_OK);
+            assert_true(span.to - span.from <= span.ring);
+        }
+    }
+
+    assert_true(span.to > 2 * span.ring);
+
+    span.from = 0; /* more than the ring holds */
+    assert_int_equal(tracker_journal_sync(&span), TRACKER_OK);
+
+    close(journal.fd);
+    journal.fd = -1;
+    assert_int_equal(tracker_journal_sync(&span), TRACKER_IO);
+    tracker_journal_close(&journal);
+}
+
+
 static void
 test_new_file(void **state)
 {
@@ -41,7 +91,7 @@ test_new_file(void **state)
     assert_int_equal(stat.oldest_us, AT + 1);
     assert_int_equal(stat.used_bytes, OVERHEAD + (text_len(1) + 7) / 8 * 8);
 
-    assert_int_equal(tracker_journal_sync(&journal), TRACKER_OK);
+    sync_all(&journal);
     tracker_journal_close(&journal);
     tracker_journal_close(&journal);
 }
@@ -432,6 +482,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         with_place(test_new_file),
+        with_place(test_sync_over_the_end),
         with_place(test_reopen_keeps_all),
         with_place(test_cursors_are_clamped),
         with_place(test_the_oldest_not_sent),
