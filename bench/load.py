@@ -317,12 +317,14 @@ class Consumer(threading.Thread):
             return self.file.read(int(rest) + 2)[:-2]
         return [self.reply() for _ in range(int(rest))]
 
+    def keys(self):
+        return [b'crm:ev:' + p for p in self.call('SMEMBERS', 'crm:producers')]
+
     def consume(self):
         """All there is; 0 at the end."""
         read = 0
         with self.busy:
-            for producer in self.call('SMEMBERS', 'crm:producers'):
-                key = b'crm:ev:' + producer
+            for key in self.keys():
                 for stream in self.call('XREAD', 'COUNT', 100, 'STREAMS', key,
                                         '0-0') or []:
                     for entry, fields in stream[1]:
