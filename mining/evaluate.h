@@ -13,6 +13,9 @@
 #pragma GCC visibility push(hidden)
 
 
+int mining_evaluate_clv(int argc, char **argv);
+
+
 #pragma GCC visibility pop
 
 #endif /* EVALUATE_H_INCLUDED_ */
