@@ -17,7 +17,7 @@ ADAPTER  = $(wildcard ngx_crm_module/*.c)
 MINE     = $(wildcard mining/*.c mining/learn/*.c)
 HEADERS  = $(wildcard tracker/*.h personalize/*.h ngx_crm_module/*.h)
 
-.PHONY: all module mine test-build demo up down test unit lint browser bench fuzz \
+.PHONY: conformance all module mine test-build demo up down test unit lint browser bench fuzz \
         proof install clean deps deps-test deps-bench
 
 all: module mine
@@ -88,6 +88,13 @@ fuzz: deps deps-test
 
 proof: deps deps-test module mine test-build
 	$(PYTHON) -m pytest -q -p no:cacheprovider -m proof tests/system
+
+# CASES: a case file of the GrowthBook SDK specification.
+conformance: deps
+	@mkdir -p $(BUILD)
+	$(CC) $(CRM_CFLAGS) -I. -o $(BUILD)/conformance \
+	    tests/conformance/conformance.c personalize/*.c $(CRM_LIBS)
+	$(BUILD)/conformance $(CASES)
 
 bench: deps deps-bench module mine $(BUILD)/micro $(BUILD)/bots
 	bench/run

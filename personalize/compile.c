@@ -189,6 +189,8 @@ personalize_set_free(personalize_set_t *set)
         return;
     }
 
+    personalize_regex_free(set);
+
     for (block = set->blocks; block != NULL; block = next) {
         next = block->next;
         free(block);

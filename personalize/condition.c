@@ -1,12 +1,11 @@
 /*
- * condition.c - who a campaign is for: compiling and testing conditions.
+ * condition.c - who a campaign is for: compiling conditions.
  *
- * The language is the MongoDB-like one of the GrowthBook specification, as
- * far as docs/campaigns.md names it; everything else is refused, because a
- * condition that silently never fits costs a team days.  The form of the
- * result is described in set.h.  Lists keep numbers as text, so a number is
- * compared with an element by reading it; single values are compared strictly,
- * 1 is not "1".
+ * The language is the MongoDB-like one of the GrowthBook specification.  What
+ * could only be a mistake is refused, because a condition that silently never
+ * fits costs a team days; a lenient set has it false, as the specification
+ * does.  The form of the result is described in set.h.  Operands are packed
+ * and patterns compiled here, once.
  */
 
 #include "set.h"
@@ -17,8 +16,6 @@
 /* Every path has one clause at least; beside them $and, $or and $not. */
 #define MEMBERS_MAX (PERSONALIZE_CLAUSES_MAX + 3)
 
-#define OPERAND_FAULT "must be a text, a number, a boolean or null"
-
 typedef struct {
     int16_t yes; /* where to go on when it holds */
     int16_t no;
@@ -28,9 +25,6 @@ static personalize_result_e compile_condition(
     personalize_compiler_t *c, json_t *condition, targets_t to, int16_t *entry);
 static personalize_result_e compile_value(
     personalize_compiler_t *c, json_t *value, targets_t to, int16_t *entry);
-
-
-/* ---- compiling ---------------------------------------------------------- */
 
 
 static targets_t
@@ -96,190 +90,92 @@ members(personalize_compiler_t *c, json_t *object, void *found[MEMBERS_MAX],
 }
 
 
+/* A constant, where a fault is none: lenient sets have it false. */
 static personalize_result_e
-compile_equal(
-    personalize_compiler_t *c, json_t *value, targets_t to, int16_t *entry)
+wrong(personalize_compiler_t *c, targets_t to, int16_t *entry, const char *why)
 {
-    personalize_clause_t clause;
-    personalize_result_e rc;
-
-    memset(&clause, 0, sizeof(clause));
-
-    switch (json_typeof(value)) {
-
-    case JSON_NULL:
-        clause.test = PERSONALIZE_TEST_NULL;
-        break;
-
-    case JSON_TRUE:
-    case JSON_FALSE:
-        clause.test = PERSONALIZE_TEST_BOOL;
-        clause.number = json_is_true(value);
-        break;
-
-    case JSON_INTEGER:
-    case JSON_REAL:
-        clause.test = PERSONALIZE_TEST_NUMBER;
-        clause.number = json_number_value(value);
-        break;
-
-    case JSON_STRING:
-        clause.test = PERSONALIZE_TEST_TEXT;
-        rc = personalize_copy(c, value, &clause.operand.text);
-        if (rc != PERSONALIZE_OK) {
-            return rc;
-        }
-        break;
-
-    default:
-        return personalize_fault(c, OPERAND_FAULT);
+    if (!c->lenient) {
+        return personalize_fault(c, "%s", why);
     }
 
-    return emit(c, &clause, to, entry);
-}
-
-
-static personalize_result_e
-compile_order(personalize_compiler_t *c, personalize_test_e test, json_t *value,
-    targets_t to, int16_t *entry)
-{
-    personalize_clause_t clause;
-    personalize_result_e rc;
-
-    memset(&clause, 0, sizeof(clause));
-    clause.test = (uint8_t) test;
-
-    if (json_is_string(value)) {
-        rc = personalize_copy(c, value, &clause.operand.text);
-        if (rc != PERSONALIZE_OK) {
-            return rc;
-        }
-        clause.numeric = (uint8_t) personalize_number_parse(
-            clause.operand.text, &clause.number);
-
-    } else if (json_is_number(value)) {
-        clause.numeric = 1;
-        clause.number = json_number_value(value);
-
-    } else {
-        return personalize_fault(c, "must be a number or a text");
-    }
-
-    return emit(c, &clause, to, entry);
-}
-
-
-static int
-compare_texts(const void *one, const void *two)
-{
-    const personalize_str_t *a = one, *b = two;
-
-    if (a->len != b->len) {
-        return a->len < b->len ? -1 : 1;
-    }
-
-    return a->len == 0 ? 0 : memcmp(a->data, b->data, a->len);
-}
-
-
-static int
-compare_numbers(const void *one, const void *two)
-{
-    double a = *(const double *) one, b = *(const double *) two;
-
-    return (a > b) - (a < b);
-}
-
-
-static personalize_result_e
-choice_add(personalize_compiler_t *c, personalize_choice_t *choice,
-    const json_t *value)
-{
-    switch (json_typeof(value)) {
-
-    case JSON_NULL:
-        choice->has_null = 1;
-        return PERSONALIZE_OK;
-
-    case JSON_TRUE:
-        choice->has_true = 1;
-        return PERSONALIZE_OK;
-
-    case JSON_FALSE:
-        choice->has_false = 1;
-        return PERSONALIZE_OK;
-
-    case JSON_INTEGER:
-    case JSON_REAL:
-        choice->numbers[choice->nnumbers++] = json_number_value(value);
-        return PERSONALIZE_OK;
-
-    case JSON_STRING:
-        return personalize_copy(c, value, &choice->texts[choice->ntexts++]);
-
-    default:
-        return personalize_fault(c, OPERAND_FAULT);
-    }
-}
-
-
-static personalize_result_e
-choice_compile(
-    personalize_compiler_t *c, json_t *list, personalize_choice_t *choice)
-{
-    size_t               i, n, path;
-    personalize_result_e rc;
-
-    n = json_array_size(list);
-    memset(choice, 0, sizeof(personalize_choice_t));
-    choice->texts = personalize_alloc(c, n * sizeof(personalize_str_t));
-    choice->numbers = personalize_alloc(c, n * sizeof(double));
-
-    if (choice->texts == NULL || choice->numbers == NULL) {
-        return PERSONALIZE_NOMEM;
-    }
-
-    for (i = 0; i < n; i++) {
-        path = personalize_path_push(c, "[%zu]", i);
-        rc = choice_add(c, choice, json_array_get(list, i));
-        if (rc != PERSONALIZE_OK) {
-            return rc;
-        }
-        personalize_path_pop(c, path);
-    }
-
-    qsort(choice->texts, choice->ntexts, sizeof(personalize_str_t),
-        compare_texts);
-    qsort(choice->numbers, choice->nnumbers, sizeof(double), compare_numbers);
+    *entry = to.no;
 
     return PERSONALIZE_OK;
 }
 
 
 static personalize_result_e
-compile_in(
-    personalize_compiler_t *c, json_t *list, targets_t to, int16_t *entry)
+compile_test(personalize_compiler_t *c, personalize_test_e test, int fold,
+    json_t *value, targets_t to, int16_t *entry)
+{
+    personalize_clause_t clause;
+    personalize_result_e rc;
+
+    memset(&clause, 0, sizeof(clause));
+    clause.test = (uint8_t) test;
+    clause.fold = (uint8_t) fold;
+
+    rc = personalize_operand(c, value, &clause.operand.value);
+
+    return rc == PERSONALIZE_OK ? emit(c, &clause, to, entry) : rc;
+}
+
+
+/* What stands plainly under a path or in $all: compared as the table says. */
+static personalize_result_e
+compile_plain(personalize_compiler_t *c, json_t *value, int fold, targets_t to,
+    int16_t *entry)
+{
+    static const personalize_test_e tests[] = {
+        [JSON_OBJECT] = PERSONALIZE_TEST_DEEP,
+        [JSON_ARRAY] = PERSONALIZE_TEST_DEEP,
+        [JSON_STRING] = PERSONALIZE_TEST_AS_TEXT,
+        [JSON_INTEGER] = PERSONALIZE_TEST_AS_NUMBER,
+        [JSON_REAL] = PERSONALIZE_TEST_AS_NUMBER,
+        [JSON_TRUE] = PERSONALIZE_TEST_TRUTH,
+        [JSON_FALSE] = PERSONALIZE_TEST_TRUTH,
+        [JSON_NULL] = PERSONALIZE_TEST_NULL};
+
+    return compile_test(c, tests[json_typeof(value)], fold, value, to, entry);
+}
+
+
+/* Strict equality: no list or object is the same as another. */
+static personalize_result_e
+compile_same(
+    personalize_compiler_t *c, json_t *value, targets_t to, int16_t *entry)
+{
+    if (json_is_array(value) || json_is_object(value)) {
+        *entry = to.no;
+        return c->lenient ? PERSONALIZE_OK
+                          : personalize_fault(c, PERSONALIZE_OPERAND_FAULT);
+    }
+
+    return compile_test(c, PERSONALIZE_TEST_SAME, 0, value, to, entry);
+}
+
+
+static personalize_result_e
+compile_in(personalize_compiler_t *c, json_t *list, int fold, targets_t to,
+    int16_t *entry)
 {
     personalize_choice_t *choice;
     personalize_clause_t  clause;
     personalize_result_e  rc;
-
-    if (!json_is_array(list)) {
-        return personalize_fault(c, "must be a list");
-    }
 
     choice = personalize_alloc(c, sizeof(personalize_choice_t));
     if (choice == NULL) {
         return PERSONALIZE_NOMEM;
     }
 
-    rc = choice_compile(c, list, choice);
+    rc = personalize_choice_compile(c, list, choice);
     if (rc != PERSONALIZE_OK) {
         return rc;
     }
 
     memset(&clause, 0, sizeof(clause));
     clause.test = PERSONALIZE_TEST_IN;
+    clause.fold = (uint8_t) fold;
     clause.operand.choice = choice;
 
     return emit(c, &clause, to, entry);
@@ -290,16 +186,23 @@ static personalize_result_e
 compile_exists(
     personalize_compiler_t *c, json_t *value, targets_t to, int16_t *entry)
 {
-    personalize_clause_t clause;
+    int                  yes;
+    personalize_value_t  truth;
+    personalize_result_e rc;
 
-    if (!json_is_boolean(value)) {
+    if (!json_is_boolean(value) && !c->lenient) {
         return personalize_fault(c, "must be true or false");
     }
 
-    memset(&clause, 0, sizeof(clause));
-    clause.test = PERSONALIZE_TEST_NULL;
+    rc = personalize_operand(c, value, &truth);
+    if (rc != PERSONALIZE_OK) {
+        return rc;
+    }
 
-    return emit(c, &clause, json_is_true(value) ? swapped(to) : to, entry);
+    yes = personalize_value_true(&truth);
+
+    return compile_test(
+        c, PERSONALIZE_TEST_NULL, 0, value, yes ? swapped(to) : to, entry);
 }
 
 
@@ -312,6 +215,227 @@ deeper(personalize_compiler_t *c)
     }
 
     return PERSONALIZE_OK;
+}
+
+
+/* A nested condition that is about a value of its own. */
+static personalize_result_e
+compile_sub(
+    personalize_compiler_t *c, json_t *value, int plain, int fold, int16_t *sub)
+{
+    uint16_t             outer = c->attribute;
+    targets_t            to = {PERSONALIZE_FITS, PERSONALIZE_FAILS};
+    personalize_result_e rc;
+
+    rc = deeper(c);
+    if (rc != PERSONALIZE_OK) {
+        return rc;
+    }
+
+    c->attribute = PERSONALIZE_SELF;
+    rc = !plain                  ? compile_condition(c, value, to, sub)
+         : json_is_object(value) ? compile_value(c, value, to, sub)
+                                 : compile_plain(c, value, fold, to, sub);
+    c->attribute = outer;
+    c->depth--;
+
+    return rc;
+}
+
+
+static int
+has_only_operators(json_t *object)
+{
+    void *iter;
+
+    iter = json_object_iter(object);
+    if (iter == NULL) {
+        return 0;
+    }
+
+    for (; iter != NULL; iter = json_object_iter_next(object, iter)) {
+        if (json_object_iter_key(iter)[0] != '$') {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static personalize_result_e
+compile_nested(personalize_compiler_t *c, personalize_test_e test,
+    json_t *value, targets_t to, int16_t *entry)
+{
+    personalize_clause_t clause;
+    personalize_result_e rc;
+
+    memset(&clause, 0, sizeof(clause));
+    clause.test = (uint8_t) test;
+
+    if (test == PERSONALIZE_TEST_ELEM && !json_is_object(value)) {
+        return wrong(c, to, entry, "must be a condition or operators");
+    }
+
+    rc = compile_sub(c, value,
+        test == PERSONALIZE_TEST_SIZE || has_only_operators(value), 0,
+        &clause.sub);
+
+    return rc == PERSONALIZE_OK ? emit(c, &clause, to, entry) : rc;
+}
+
+
+static personalize_result_e
+compile_all(personalize_compiler_t *c, json_t *list, int fold, targets_t to,
+    int16_t *entry)
+{
+    size_t               i, n, path;
+    int16_t             *subs;
+    personalize_clause_t clause;
+    personalize_result_e rc;
+
+    n = json_array_size(list);
+    if (n > PERSONALIZE_CLAUSES_MAX) {
+        return too_many_clauses(c);
+    }
+
+    subs = personalize_alloc(c, n * sizeof(int16_t));
+    if (subs == NULL) {
+        return PERSONALIZE_NOMEM;
+    }
+
+    for (i = 0; i < n; i++) {
+        path = personalize_path_push(c, "[%zu]", i);
+        rc = compile_sub(c, json_array_get(list, i), 1, fold, &subs[i]);
+        if (rc != PERSONALIZE_OK) {
+            return rc;
+        }
+        personalize_path_pop(c, path);
+    }
+
+    memset(&clause, 0, sizeof(clause));
+    clause.test = PERSONALIZE_TEST_ALL;
+    clause.nsubs = (uint16_t) n;
+    clause.operand.subs = subs;
+
+    return emit(c, &clause, to, entry);
+}
+
+
+static personalize_result_e
+compile_version(personalize_compiler_t *c, personalize_test_e test,
+    json_t *value, targets_t to, int16_t *entry)
+{
+    char                 buf[PERSONALIZE_VERSION_TEXT];
+    json_t              *padded;
+    personalize_str_t    text;
+    personalize_value_t  version;
+    personalize_result_e rc;
+
+    rc = personalize_operand(c, value, &version);
+    if (rc != PERSONALIZE_OK) {
+        return rc;
+    }
+
+    text = personalize_version(&version, buf);
+    padded = json_stringn_nocheck(text.data, text.len);
+    if (padded == NULL) {
+        return PERSONALIZE_NOMEM;
+    }
+
+    rc = compile_test(c, test, 0, padded, to, entry);
+    json_decref(padded);
+
+    return rc;
+}
+
+
+static personalize_result_e
+compile_regex(personalize_compiler_t *c, json_t *pattern, int fold,
+    targets_t to, int16_t *entry)
+{
+    personalize_clause_t clause;
+    personalize_result_e rc;
+
+    memset(&clause, 0, sizeof(clause));
+    clause.test = PERSONALIZE_TEST_REGEX;
+
+    if (!json_is_string(pattern)) {
+        return wrong(c, to, entry, "must be a pattern in a text");
+    }
+
+    rc = personalize_regex_compile(c, pattern, fold, &clause.operand.regex);
+    if (rc != PERSONALIZE_OK) {
+        return rc;
+    }
+
+    if (clause.operand.regex == NULL) {
+        return wrong(c, to, entry, "is no regular expression");
+    }
+
+    return emit(c, &clause, to, entry);
+}
+
+
+/* $inGroup: a list in savedGroups; an unknown group is an empty one. */
+static personalize_result_e
+compile_group(personalize_compiler_t *c, json_t *name, int in, targets_t to,
+    int16_t *entry)
+{
+    json_t              *group, *none;
+    personalize_result_e rc;
+
+    if (!json_is_string(name)) {
+        return wrong(c, to, entry, "must be the name of a saved group");
+    }
+
+    group = json_object_get(c->groups, json_string_value(name));
+    if (json_is_object(group)) {
+        group = json_object_get(group, "values");
+        if (!json_is_array(group)) {
+            return wrong(c, to, entry, "names a saved group without a list");
+        }
+    }
+
+    if (group == NULL && !c->lenient) {
+        return personalize_fault(c, "names a saved group that is not there");
+    }
+
+    none = json_array();
+    if (none == NULL) {
+        return PERSONALIZE_NOMEM;
+    }
+
+    rc = compile_in(c, json_is_array(group) ? group : none, 0,
+        in ? to : swapped(to), entry);
+    json_decref(none);
+
+    return rc;
+}
+
+
+static personalize_result_e
+compile_type(
+    personalize_compiler_t *c, json_t *value, targets_t to, int16_t *entry)
+{
+    static const char *const names[] = {
+        "null", "boolean", "number", "string", "array", "object"};
+    unsigned             i;
+    personalize_clause_t clause;
+
+    memset(&clause, 0, sizeof(clause));
+    clause.test = PERSONALIZE_TEST_TYPE;
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (json_is_string(value)
+            && strcmp(json_string_value(value), names[i]) == 0) {
+            clause.operand.value.type = (personalize_type_e) i;
+            return emit(c, &clause, to, entry);
+        }
+    }
+
+    return wrong(
+        c, to, entry, "must be string, number, boolean, array, object or null");
 }
 
 
@@ -331,32 +455,95 @@ compile_value_not(
 }
 
 
-/* One operator under a path, for example "$gt": 3. */
+static const struct {
+    const char        *name;
+    personalize_test_e test;
+    unsigned           list : 1;    /* the operand must be one */
+    unsigned           negated : 1; /* after the check of the operand */
+    unsigned           fold : 1;
+} operators[] = {{"$eq", PERSONALIZE_TEST_SAME, 0, 0, 0},
+    {"$ne", PERSONALIZE_TEST_SAME, 0, 1, 0},
+    {"$gt", PERSONALIZE_TEST_GT, 0, 0, 0},
+    {"$gte", PERSONALIZE_TEST_GTE, 0, 0, 0},
+    {"$lt", PERSONALIZE_TEST_LT, 0, 0, 0},
+    {"$lte", PERSONALIZE_TEST_LTE, 0, 0, 0},
+    {"$in", PERSONALIZE_TEST_IN, 1, 0, 0},
+    {"$nin", PERSONALIZE_TEST_IN, 1, 1, 0},
+    {"$ini", PERSONALIZE_TEST_IN, 1, 0, 1},
+    {"$nini", PERSONALIZE_TEST_IN, 1, 1, 1},
+    {"$all", PERSONALIZE_TEST_ALL, 1, 0, 0},
+    {"$alli", PERSONALIZE_TEST_ALL, 1, 0, 1},
+    {"$regex", PERSONALIZE_TEST_REGEX, 0, 0, 0},
+    {"$regexi", PERSONALIZE_TEST_REGEX, 0, 0, 1},
+    {"$size", PERSONALIZE_TEST_SIZE, 0, 0, 0},
+    {"$elemMatch", PERSONALIZE_TEST_ELEM, 0, 0, 0},
+    {"$type", PERSONALIZE_TEST_TYPE, 0, 0, 0},
+    {"$veq", PERSONALIZE_TEST_VEQ, 0, 0, 0},
+    {"$vne", PERSONALIZE_TEST_VEQ, 0, 1, 0},
+    {"$vgt", PERSONALIZE_TEST_VGT, 0, 0, 0},
+    {"$vgte", PERSONALIZE_TEST_VLT, 0, 1, 0},
+    {"$vlt", PERSONALIZE_TEST_VLT, 0, 0, 0},
+    {"$vlte", PERSONALIZE_TEST_VGT, 0, 1, 0}};
+
+
+static personalize_result_e
+compile_known(personalize_compiler_t *c, size_t i, json_t *value, targets_t to,
+    int16_t *entry)
+{
+    targets_t          then;
+    personalize_test_e test = operators[i].test;
+
+    if (operators[i].list && !json_is_array(value)) {
+        return wrong(c, to, entry, "must be a list");
+    }
+
+    then = operators[i].negated ? swapped(to) : to;
+
+    switch (test) {
+    case PERSONALIZE_TEST_SAME:
+        return compile_same(c, value, then, entry);
+    case PERSONALIZE_TEST_IN:
+        return compile_in(c, value, operators[i].fold, then, entry);
+    case PERSONALIZE_TEST_ALL:
+        return compile_all(c, value, operators[i].fold, then, entry);
+    case PERSONALIZE_TEST_REGEX:
+        return compile_regex(c, value, operators[i].fold, then, entry);
+    case PERSONALIZE_TEST_SIZE:
+    case PERSONALIZE_TEST_ELEM:
+        return compile_nested(c, test, value, then, entry);
+    case PERSONALIZE_TEST_TYPE:
+        return compile_type(c, value, then, entry);
+    case PERSONALIZE_TEST_VEQ:
+    case PERSONALIZE_TEST_VGT:
+    case PERSONALIZE_TEST_VLT:
+        return compile_version(c, test, value, then, entry);
+    default:
+        return !c->lenient && !json_is_string(value) && !json_is_number(value)
+                   ? personalize_fault(c, "must be a number or a text")
+                   : compile_test(c, test, 0, value, then, entry);
+    }
+}
+
+
 static personalize_result_e
 compile_operator(
     personalize_compiler_t *c, void *member, targets_t to, int16_t *entry)
 {
-    size_t               path;
+    size_t               i, path;
     json_t              *value = json_object_iter_value(member);
     const char          *name = json_object_iter_key(member);
     personalize_result_e rc;
 
     path = personalize_path_push(c, ".%.64s", name);
 
-    if (strcmp(name, "$eq") == 0) {
-        rc = compile_equal(c, value, to, entry);
+    for (i = 0; i < sizeof(operators) / sizeof(operators[0]); i++) {
+        if (strcmp(operators[i].name, name) == 0) {
+            break;
+        }
+    }
 
-    } else if (strcmp(name, "$ne") == 0) {
-        rc = compile_equal(c, value, swapped(to), entry);
-
-    } else if (strcmp(name, "$in") == 0) {
-        rc = compile_in(c, value, to, entry);
-
-    } else if (strcmp(name, "$gt") == 0) {
-        rc = compile_order(c, PERSONALIZE_TEST_GT, value, to, entry);
-
-    } else if (strcmp(name, "$lt") == 0) {
-        rc = compile_order(c, PERSONALIZE_TEST_LT, value, to, entry);
+    if (i < sizeof(operators) / sizeof(operators[0])) {
+        rc = compile_known(c, i, value, to, entry);
 
     } else if (strcmp(name, "$exists") == 0) {
         rc = compile_exists(c, value, to, entry);
@@ -364,15 +551,24 @@ compile_operator(
     } else if (strcmp(name, "$not") == 0) {
         rc = compile_value_not(c, value, to, entry);
 
+    } else if (strcmp(name, "$inGroup") == 0
+               || strcmp(name, "$notInGroup") == 0) {
+        rc = compile_group(c, value, name[1] == 'i', to, entry);
+
+    } else if (c->lenient) {
+        *entry = to.no;
+        rc = PERSONALIZE_OK;
+
     } else {
         personalize_path_pop(c, path);
         return personalize_fault(c,
-            "unknown operator \"%.64s\", use $eq, $ne, $in, $gt, $lt, $not "
-            "or $exists",
+            "unknown operator \"%.64s\", docs/campaigns.md has the known ones",
             name);
     }
 
-    personalize_path_pop(c, path);
+    if (rc == PERSONALIZE_OK) {
+        personalize_path_pop(c, path);
+    }
 
     return rc;
 }
@@ -388,17 +584,13 @@ compile_value(
     targets_t            each;
     personalize_result_e rc;
 
-    if (!json_is_object(value)) {
-        return compile_equal(c, value, to, entry);
+    if (!json_is_object(value) || !has_only_operators(value)) {
+        return compile_plain(c, value, 0, to, entry);
     }
 
     rc = members(c, value, found, &n);
     if (rc != PERSONALIZE_OK) {
         return rc;
-    }
-
-    if (n == 0) {
-        return personalize_fault(c, "must be a value or have an operator");
     }
 
     *entry = to.yes;
@@ -413,16 +605,33 @@ compile_value(
 }
 
 
+/* Beside these, also a name with "$" is an attribute's. */
+static int
+is_logic(const char *name)
+{
+    return strcmp(name, "$and") == 0 || strcmp(name, "$or") == 0
+           || strcmp(name, "$nor") == 0 || strcmp(name, "$not") == 0;
+}
+
+
 static personalize_result_e
 compile_path(
     personalize_compiler_t *c, void *member, targets_t to, int16_t *entry)
 {
     size_t               path;
+    uint16_t             outer = c->attribute;
     personalize_str_t    name;
     personalize_result_e rc;
 
     name.data = json_object_iter_key(member);
     name.len = strlen(name.data);
+
+    if (name.data[0] == '$' && !c->lenient) {
+        return personalize_fault(c,
+            "unknown operator \"%.64s\", use $and, $or, $nor, $not or an "
+            "attribute",
+            name.data);
+    }
 
     rc = personalize_intern(c, name, &c->attribute);
     if (rc != PERSONALIZE_OK) {
@@ -434,6 +643,7 @@ compile_path(
     if (rc == PERSONALIZE_OK) {
         personalize_path_pop(c, path);
     }
+    c->attribute = outer;
 
     return rc;
 }
@@ -488,14 +698,11 @@ compile_logic(
     } else if (strcmp(name, "$or") == 0) {
         rc = compile_list(c, value, 1, to, entry);
 
-    } else if (strcmp(name, "$not") == 0) {
-        rc = compile_condition(c, value, swapped(to), entry);
+    } else if (strcmp(name, "$nor") == 0) {
+        rc = compile_list(c, value, 1, swapped(to), entry);
 
     } else {
-        personalize_path_pop(c, path);
-        return personalize_fault(c,
-            "unknown operator \"%.64s\", use $and, $or, $not or an attribute",
-            name);
+        rc = compile_condition(c, value, swapped(to), entry);
     }
 
     personalize_path_pop(c, path);
@@ -532,7 +739,7 @@ compile_condition(
         each.yes = *entry;
         each.no = to.no;
 
-        rc = json_object_iter_key(found[--n])[0] == '$'
+        rc = is_logic(json_object_iter_key(found[--n]))
                  ? compile_logic(c, found[n], each, entry)
                  : compile_path(c, found[n], each, entry);
         if (rc != PERSONALIZE_OK) {
@@ -556,179 +763,4 @@ personalize_condition_compile(
     c->nclauses = 0;
 
     return compile_condition(c, when, to, entry);
-}
-
-
-/* ---- testing ------------------------------------------------------------ */
-
-
-static int
-has_text(const personalize_choice_t *choice, personalize_str_t text)
-{
-    return choice->ntexts > 0
-           && bsearch(&text, choice->texts, choice->ntexts,
-                  sizeof(personalize_str_t), compare_texts)
-                  != NULL;
-}
-
-
-static int
-has_number(const personalize_choice_t *choice, double number)
-{
-    return choice->nnumbers > 0
-           && bsearch(&number, choice->numbers, choice->nnumbers,
-                  sizeof(double), compare_numbers)
-                  != NULL;
-}
-
-
-static int
-element_holds(const personalize_clause_t *clause, personalize_str_t element)
-{
-    double                      number;
-    const personalize_choice_t *choice;
-
-    switch (clause->test) {
-
-    case PERSONALIZE_TEST_TEXT:
-        return personalize_str_equal(clause->operand.text, element);
-
-    case PERSONALIZE_TEST_NUMBER:
-        return personalize_number_parse(element, &number)
-               && number == clause->number;
-
-    case PERSONALIZE_TEST_IN:
-        choice = clause->operand.choice;
-        return has_text(choice, element)
-               || (choice->nnumbers > 0
-                   && personalize_number_parse(element, &number)
-                   && has_number(choice, number));
-
-    default:
-        return 0;
-    }
-}
-
-
-static int
-list_holds(const personalize_clause_t *clause, personalize_str_t list)
-{
-    size_t            pos;
-    personalize_str_t element;
-
-    pos = 0;
-
-    while (personalize_list_next(list, &pos, &element)) {
-        if (element_holds(clause, element)) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-static int
-choice_holds(
-    const personalize_choice_t *choice, const personalize_value_t *value)
-{
-    switch (value->type) {
-
-    case PERSONALIZE_BOOL:
-        return value->number != 0 ? choice->has_true : choice->has_false;
-
-    case PERSONALIZE_NUMBER:
-        return has_number(choice, value->number);
-
-    case PERSONALIZE_TEXT:
-        return has_text(choice, value->text);
-
-    default:
-        return choice->has_null;
-    }
-}
-
-
-static int
-order_holds(
-    const personalize_clause_t *clause, const personalize_value_t *value)
-{
-    int               order;
-    double            number;
-    size_t            len;
-    personalize_str_t text = clause->operand.text;
-
-    if (value->type == PERSONALIZE_TEXT && text.data != NULL) {
-        len = value->text.len < text.len ? value->text.len : text.len;
-        order = len > 0 ? memcmp(value->text.data, text.data, len) : 0;
-        if (order == 0) {
-            order = (value->text.len > text.len) - (value->text.len < text.len);
-        }
-
-        return clause->test == PERSONALIZE_TEST_GT ? order > 0 : order < 0;
-    }
-
-    number = value->number;
-
-    if (!clause->numeric
-        || (value->type != PERSONALIZE_NUMBER
-            && (value->type != PERSONALIZE_TEXT
-                || !personalize_number_parse(value->text, &number))))
-    {
-        return 0;
-    }
-
-    return clause->test == PERSONALIZE_TEST_GT ? number > clause->number
-                                               : number < clause->number;
-}
-
-
-static int
-clause_holds(
-    const personalize_clause_t *clause, const personalize_value_t *value)
-{
-    if (value->type == PERSONALIZE_LIST) {
-        return list_holds(clause, value->text);
-    }
-
-    switch (clause->test) {
-
-    case PERSONALIZE_TEST_NULL:
-        return value->type == PERSONALIZE_ABSENT;
-
-    case PERSONALIZE_TEST_BOOL:
-        return value->type == PERSONALIZE_BOOL
-               && (value->number != 0) == (clause->number != 0);
-
-    case PERSONALIZE_TEST_NUMBER:
-        return value->type == PERSONALIZE_NUMBER
-               && value->number == clause->number;
-
-    case PERSONALIZE_TEST_TEXT:
-        return value->type == PERSONALIZE_TEXT
-               && personalize_str_equal(value->text, clause->operand.text);
-
-    case PERSONALIZE_TEST_IN:
-        return choice_holds(clause->operand.choice, value);
-
-    default:
-        return order_holds(clause, value);
-    }
-}
-
-
-int
-personalize_condition_fits(
-    const personalize_clause_t *clauses, int entry, personalize_view_t *view)
-{
-    const personalize_value_t  *value;
-    const personalize_clause_t *clause;
-
-    while (entry >= 0) {
-        clause = &clauses[entry];
-        value = personalize_view_get(view, clause->attribute);
-        entry = clause_holds(clause, value) ? clause->yes : clause->no;
-    }
-
-    return entry == PERSONALIZE_FITS;
 }

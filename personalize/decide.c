@@ -73,12 +73,15 @@ personalize_decide(const personalize_set_t *set, personalize_str_t slot,
     }
 
     view.request = request;
+    view.set = set;
     memset(view.known, 0, sizeof(view.known));
 
     campaign = &set->campaigns[found->first];
     end = campaign + found->ncampaigns;
 
     for (; campaign < end; campaign++) {
+        view.steps = PERSONALIZE_STEPS_MAX;
+
         if (request->now_s < campaign->start_s
             || request->now_s >= campaign->end_s
             || !personalize_condition_fits(

@@ -25,10 +25,11 @@ hash_unit(uint32_t hash, uint32_t unit)
 }
 
 
-/* Reads one code point; returns its bytes, 1 with U+FFFD if it is none. */
-static size_t
-decode(const unsigned char *p, size_t len, uint32_t *point)
+size_t
+personalize_decode(const char *text, size_t len, uint32_t *point)
 {
+    const unsigned char *p = (const unsigned char *) text;
+
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t                n, i;
 
@@ -58,12 +59,11 @@ decode(const unsigned char *p, size_t len, uint32_t *point)
 uint32_t
 personalize_hash_add(uint32_t hash, personalize_str_t text)
 {
-    const unsigned char *p = (const unsigned char *) text.data;
-    size_t               i;
-    uint32_t             point;
+    size_t   i;
+    uint32_t point;
 
     for (i = 0; i < text.len;) {
-        i += decode(p + i, text.len - i, &point);
+        i += personalize_decode(text.data + i, text.len - i, &point);
 
         if (point >= 0x10000) {
             point -= 0x10000;
@@ -108,6 +108,29 @@ personalize_hash(personalize_str_t seed, personalize_str_t unit)
     hash = personalize_hash_add(PERSONALIZE_HASH_START, seed);
 
     return personalize_hash_end(personalize_hash_add(hash, unit));
+}
+
+
+/* Version 1 hashes the value first, once, into 1,000; 0: no such version. */
+int
+personalize_bucket(
+    personalize_str_t seed, personalize_str_t value, int64_t version, double *n)
+{
+    uint32_t hash;
+
+    if (version == 2) {
+        *n = personalize_hash(seed, value);
+        return 1;
+    }
+
+    if (version != 1) {
+        return 0;
+    }
+
+    hash = personalize_hash_add(PERSONALIZE_HASH_START, value);
+    *n = (double) (personalize_hash_add(hash, seed) % 1000) / 1000;
+
+    return 1;
 }
 
 

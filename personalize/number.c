@@ -84,10 +84,36 @@ personalize_number_parse(personalize_str_t text, double *number)
 }
 
 
+/* The shortest digits that read back, without a point; *point: its place. */
+static int
+shortest(double number, char digits[18], int *point)
+{
+    int  n, exponent;
+    char buf[PERSONALIZE_NUMBER_MAX];
+
+    for (n = 0; n < 17; n++) {
+        (void) snprintf(buf, sizeof(buf), "%.*e", n, number);
+        if (strtod(buf, NULL) == number) {
+            break;
+        }
+    }
+
+    n = n < 17 ? n + 1 : 17;
+    exponent = atoi(strchr(buf, 'e') + 1);
+    digits[0] = buf[0];
+    memcpy(digits + 1, buf + 2, (size_t) n - 1);
+    *point = exponent + 1;
+
+    return n;
+}
+
+
 size_t
 personalize_number_text(double number, char buf[PERSONALIZE_NUMBER_MAX])
 {
-    int digits, n;
+    int   n, point;
+    char  digits[18];
+    char *p = buf;
 
     if (fabs(number) < PLAIN_MAX && number == trunc(number)) {
         /* + 0.0 makes a negative zero a plain one */
@@ -95,14 +121,30 @@ personalize_number_text(double number, char buf[PERSONALIZE_NUMBER_MAX])
         return (size_t) n;
     }
 
-    n = 0;
-
-    for (digits = 15; digits <= 17; digits++) {
-        n = snprintf(buf, PERSONALIZE_NUMBER_MAX, "%.*g", digits, number);
-        if (strtod(buf, NULL) == number) {
-            break;
-        }
+    if (number < 0) {
+        *p++ = '-';
+        number = -number;
     }
 
-    return (size_t) n;
+    n = shortest(number, digits, &point);
+
+    if (point > 21 || point < -5) {
+        p += sprintf(p, "%c", digits[0]);
+        if (n > 1) {
+            p += sprintf(p, ".%.*s", n - 1, digits + 1);
+        }
+        p += sprintf(p, "e%+d", point - 1);
+
+    } else if (point <= 0) {
+        p += sprintf(p, "0.%.*s%.*s", -point, "00000", n, digits);
+
+    } else if (point >= n) {
+        p += sprintf(
+            p, "%.*s%.*s", n, digits, point - n, "000000000000000000000");
+
+    } else {
+        p += sprintf(p, "%.*s.%.*s", point, digits, n - point, digits + point);
+    }
+
+    return (size_t) (p - buf);
 }

@@ -39,19 +39,20 @@ typedef enum {
     PERSONALIZE_BOOL,
     PERSONALIZE_NUMBER,
     PERSONALIZE_TEXT,
-    PERSONALIZE_LIST /* of texts, packed: see personalize_list_next */
+    PERSONALIZE_LIST,  /* packed: see personalize_list_next */
+    PERSONALIZE_OBJECT /* packed likewise, names and values in turn */
 } personalize_type_e;
 
 typedef struct {
     personalize_type_e type;
     double             number; /* of BOOL (0 or 1) and NUMBER */
-    personalize_str_t  text;   /* of TEXT; of LIST the packed bytes */
+    personalize_str_t  text;   /* of TEXT; else the packed bytes */
 } personalize_value_t;
 
 /*
  * Packs a JSON object into a pointer-free blob for shared memory: nested
- * objects become dotted paths ("customer.rfm.segment"), lists keep their texts
- * and numbers (as text).  *used gets the bytes.  FULL: does not fit in size.
+ * objects become dotted paths ("customer.rfm.segment"), lists keep all that
+ * JSON can hold.  *used gets the bytes.  FULL: does not fit in size.
  * INVALID: not a JSON object.  Uses jansson: not for the request path.
  */
 personalize_result_e personalize_profile_pack(
@@ -63,7 +64,10 @@ void personalize_profile_get(const char *blob, size_t len,
 
 /* Appends one text to a packed list; returns the new end or NULL. */
 char *personalize_list_put(char *p, const char *end, personalize_str_t text);
-/* Steps through a packed list; *pos starts at 0; returns 0 at its end. */
+/*
+ * Steps through the texts and numbers of a packed list; *pos starts at 0;
+ * returns 0 at its end.
+ */
 int personalize_list_next(
     personalize_str_t list, size_t *pos, personalize_str_t *text);
 

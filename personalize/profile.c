@@ -4,7 +4,7 @@
  *     blob    magic u32, nslots u32, slots u32[nslots], records
  *     record  value_len u32, type u8, path_len u8, path, value
  *     value   BOOL one byte, NUMBER a double, TEXT its bytes, LIST packed
- *     list    per text its length (7 bits a byte, low first) and its bytes
+ *     list    as value.c has it
  *
  * The slots are an open hash table of record offsets, at most half full; 0 is
  * an empty one.  All numbers have the machine's byte order and no alignment.
@@ -17,13 +17,10 @@
 
 #include "set.h"
 
-#include <stdio.h>
 
-
-#define BLOB_MAGIC   0x31707263U /* "crp1" */
+#define BLOB_MAGIC   0x32707263U /* "crp2" */
 #define BLOB_HEADER  8           /* bytes: magic and nslots */
 #define RECORD_FIXED 6           /* bytes: value_len, type and path_len */
-#define LENGTH_MAX   5           /* bytes: 32 bits, 7 each */
 
 typedef struct {
     char    *blob;
@@ -50,68 +47,6 @@ static void
 write_u32(char *p, uint32_t n)
 {
     memcpy(p, &n, sizeof(n));
-}
-
-
-char *
-personalize_list_put(char *p, const char *end, personalize_str_t text)
-{
-    size_t n;
-
-    if (text.len > UINT32_MAX) {
-        return NULL;
-    }
-
-    for (n = text.len; p < end && n >= 0x80; n >>= 7) {
-        *p++ = (char) (0x80 | (n & 0x7f));
-    }
-
-    if (p >= end || text.len > (size_t) (end - p) - 1) {
-        return NULL;
-    }
-
-    *p++ = (char) n;
-
-    if (text.len > 0) {
-        memcpy(p, text.data, text.len);
-    }
-
-    return p + text.len;
-}
-
-
-int
-personalize_list_next(
-    personalize_str_t list, size_t *pos, personalize_str_t *text)
-{
-    size_t   i, n;
-    unsigned byte;
-
-    n = 0;
-
-    for (i = 0; i < LENGTH_MAX; i++) {
-        if (*pos >= list.len) {
-            return 0;
-        }
-
-        byte = (unsigned char) list.data[(*pos)++];
-        n |= (size_t) (byte & 0x7f) << (7 * i);
-
-        if (byte < 0x80) {
-            break;
-        }
-    }
-
-    if (i == LENGTH_MAX || n > list.len - *pos) {
-        *pos = list.len;
-        return 0;
-    }
-
-    text->data = list.data + *pos;
-    text->len = n;
-    *pos += n;
-
-    return 1;
 }
 
 
@@ -284,45 +219,11 @@ pack_bytes(
 }
 
 
-/* The text of a list's element; 0: the element is of a type not kept. */
-static int
-element_text(const json_t *element, char buf[PERSONALIZE_NUMBER_MAX],
-    personalize_str_t *text)
-{
-    int n;
-
-    if (json_is_string(element)) {
-        text->data = json_string_value(element);
-        text->len = json_string_length(element);
-        return 1;
-    }
-
-    if (json_is_integer(element)) {
-        /* not through a double: identifiers may need all 64 bits */
-        n = snprintf(buf, PERSONALIZE_NUMBER_MAX, "%" JSON_INTEGER_FORMAT,
-            json_integer_value(element));
-        text->data = buf;
-        text->len = (size_t) n;
-        return 1;
-    }
-
-    if (json_is_real(element)) {
-        text->data = buf;
-        text->len = personalize_number_text(json_real_value(element), buf);
-        return 1;
-    }
-
-    return 0;
-}
-
-
 static personalize_result_e
-pack_list(packer_t *packer, const json_t *list)
+pack_list(packer_t *packer, json_t *list)
 {
     char                *p;
-    char                 buf[PERSONALIZE_NUMBER_MAX];
-    size_t               i, record;
-    personalize_str_t    text;
+    size_t               record;
     personalize_result_e rc;
 
     rc = record_begin(packer, PERSONALIZE_LIST, &record);
@@ -330,20 +231,13 @@ pack_list(packer_t *packer, const json_t *list)
         return rc;
     }
 
-    for (i = 0; i < json_array_size(list); i++) {
-        if (!element_text(json_array_get(list, i), buf, &text)) {
-            continue;
-        }
-
-        p = personalize_list_put(
-            packer->blob + packer->used, packer->blob + packer->size, text);
-        if (p == NULL) {
-            return PERSONALIZE_FULL;
-        }
-
-        packer->used = (size_t) (p - packer->blob);
+    p = personalize_pack_list(
+        packer->blob + packer->used, packer->blob + packer->size, list);
+    if (p == NULL) {
+        return PERSONALIZE_FULL;
     }
 
+    packer->used = (size_t) (p - packer->blob);
     record_end(packer, record);
 
     return PERSONALIZE_OK;
@@ -351,7 +245,7 @@ pack_list(packer_t *packer, const json_t *list)
 
 
 static personalize_result_e
-pack_value(packer_t *packer, const json_t *value)
+pack_value(packer_t *packer, json_t *value)
 {
     char   truth;
     double number;

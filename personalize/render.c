@@ -293,6 +293,7 @@ write_value(writer_t *w, const personalize_value_t *value)
         }
         break;
 
+    case PERSONALIZE_OBJECT: /* has no text */
     case PERSONALIZE_ABSENT:
         break;
     }

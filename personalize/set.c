@@ -591,9 +591,10 @@ compile_campaigns(personalize_compiler_t *c, json_t *list)
 static personalize_result_e
 compile_root(personalize_compiler_t *c, json_t *root)
 {
-    static const char *const known[] = {"site", "version", "campaigns", NULL};
-    json_t                  *site, *version, *campaigns;
-    personalize_result_e     rc;
+    static const char *const known[] = {
+        "site", "version", "campaigns", "savedGroups", NULL};
+    json_t              *site, *version, *campaigns;
+    personalize_result_e rc;
 
     rc = check_members(c, root, known);
     if (rc == PERSONALIZE_OK) {
@@ -620,6 +621,12 @@ compile_root(personalize_compiler_t *c, json_t *root)
     }
 
     c->set->version = (uint64_t) json_integer_value(version);
+
+    c->groups = json_object_get(root, "savedGroups");
+    if (c->groups != NULL && !json_is_object(c->groups)) {
+        (void) personalize_path_push(c, "savedGroups");
+        return personalize_fault(c, "must be an object of lists");
+    }
 
     return compile_campaigns(c, campaigns);
 }
@@ -662,6 +669,14 @@ personalize_result_e
 personalize_set_compile(personalize_set_t **set, const char *json, size_t len,
     char *fault, size_t fault_size)
 {
+    return personalize_set_compile_as(set, json, len, fault, fault_size, 0);
+}
+
+
+personalize_result_e
+personalize_set_compile_as(personalize_set_t **set, const char *json,
+    size_t len, char *fault, size_t fault_size, unsigned lenient)
+{
     personalize_result_e    rc;
     personalize_compiler_t *c;
 
@@ -676,6 +691,7 @@ personalize_set_compile(personalize_set_t **set, const char *json, size_t len,
         return PERSONALIZE_NOMEM;
     }
 
+    c->lenient = lenient;
     c->fault = fault;
     c->fault_size = fault_size;
     c->set = calloc(1, sizeof(personalize_set_t));

@@ -2,11 +2,12 @@
  * set.h - the compiled campaign set, shared by the files of this folder.
  *
  * A condition is compiled into a chain of clauses without any logic node:
- * each clause tests one attribute and names the clause that follows when it
- * holds (yes) and when it does not (no).  $and, $or and $not vanish into these
+ * each clause tests one value and names the clause that follows when it holds
+ * (yes) and when it does not (no).  $and, $or and $not vanish into these
  * targets, and so do constants such as {}.  Clauses are emitted last first and
  * targets are always of a lower index, so that every walk ends after at most
- * PERSONALIZE_CLAUSES_MAX steps, without a stack.
+ * PERSONALIZE_CLAUSES_MAX steps.  $elemMatch, $all and $size have chains of
+ * their own, walked once per element.
  */
 
 #ifndef PERSONALIZE_SET_H_INCLUDED_
@@ -15,6 +16,8 @@
 #include "personalize.h"
 
 #include <jansson.h>
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 #include <string.h>
 
 #pragma GCC visibility push(hidden)
@@ -33,16 +36,38 @@
 #define PERSONALIZE_INTERN_SLOTS (2 * PERSONALIZE_ATTRIBUTES_MAX)
 
 
-/* What a clause asks of its attribute; $ne and $exists swap the targets. */
+/* What a clause asks; $ne, $nin, $not and $exists true swap the targets. */
 typedef enum {
-    PERSONALIZE_TEST_NULL = 0,
-    PERSONALIZE_TEST_BOOL,
-    PERSONALIZE_TEST_NUMBER,
-    PERSONALIZE_TEST_TEXT,
+    PERSONALIZE_TEST_NULL = 0, /* absent */
+    PERSONALIZE_TEST_SAME,     /* strictly the operand, a scalar */
+    PERSONALIZE_TEST_TRUTH,    /* present and of the operand's truth */
+    PERSONALIZE_TEST_AS_NUMBER,
+    PERSONALIZE_TEST_AS_TEXT,
+    PERSONALIZE_TEST_DEEP, /* the same JSON: lists and objects */
     PERSONALIZE_TEST_IN,
     PERSONALIZE_TEST_GT,
-    PERSONALIZE_TEST_LT
+    PERSONALIZE_TEST_GTE,
+    PERSONALIZE_TEST_LT,
+    PERSONALIZE_TEST_LTE,
+    PERSONALIZE_TEST_TYPE,
+    PERSONALIZE_TEST_REGEX,
+    PERSONALIZE_TEST_SIZE, /* sub tests the length */
+    PERSONALIZE_TEST_ELEM, /* sub tests each element */
+    PERSONALIZE_TEST_ALL,  /* each of subs fits some element */
+    PERSONALIZE_TEST_VEQ,
+    PERSONALIZE_TEST_VGT,
+    PERSONALIZE_TEST_VLT
 } personalize_test_e;
+
+/* A clause of a nested condition is about the value at hand. */
+#define PERSONALIZE_SELF 0xffff
+
+/* Steps of one evaluation, elements and listed texts included. */
+#define PERSONALIZE_STEPS_MAX 65536
+
+/* Bytes of a list as text, and of a version in comparable form. */
+#define PERSONALIZE_VALUE_TEXT   1024
+#define PERSONALIZE_VERSION_TEXT 256
 
 /* The operand of $in, sorted for binary search. */
 typedef struct {
@@ -56,15 +81,18 @@ typedef struct {
 } personalize_choice_t;
 
 typedef struct {
-    uint8_t  test;    /* of personalize_test_e */
-    uint8_t  numeric; /* number is set: the operand is or reads as one */
+    uint8_t  test; /* of personalize_test_e */
+    uint8_t  fold; /* letters' case does not count */
     uint16_t attribute;
     int16_t  yes; /* next clause if it holds */
     int16_t  no;
-    double   number;
+    int16_t  sub; /* of SIZE and ELEM: the clause to begin with */
+    uint16_t nsubs;
     union {
-        personalize_str_t           text;   /* data NULL: a number only */
-        const personalize_choice_t *choice; /* of TEST_IN */
+        personalize_value_t         value;
+        const personalize_choice_t *choice; /* of IN */
+        const int16_t              *subs;   /* of ALL */
+        pcre2_code                 *regex;
     } operand;
 } personalize_clause_t;
 
@@ -102,6 +130,7 @@ typedef struct {
 } personalize_slot_t;
 
 typedef struct personalize_block_s personalize_block_t;
+typedef struct personalize_regex_s personalize_regex_t;
 
 struct personalize_set_s {
     uint64_t                version;
@@ -116,12 +145,17 @@ struct personalize_set_s {
     personalize_block_t    *blocks; /* all memory, freed at once */
     char                   *free;   /* rest of the newest block */
     size_t                  nfree;  /* bytes */
+    personalize_regex_t    *regexes;
+    pcre2_match_data       *match;
+    pcre2_match_context    *limits;
 };
 
 
 /* What one decision knows: each attribute is asked for once at most. */
 typedef struct {
     const personalize_request_t *request;
+    const personalize_set_t     *set;
+    unsigned                     steps; /* left */
     uint64_t                     known[PERSONALIZE_ATTRIBUTES_MAX / 64];
     personalize_value_t          values[PERSONALIZE_ATTRIBUTES_MAX];
 } personalize_view_t;
@@ -159,6 +193,9 @@ typedef struct {
     size_t               path_len;
     unsigned             depth;     /* of the condition under way */
     uint16_t             attribute; /* that the operators are about */
+    unsigned             lenient;   /* what is wrong is false, no fault */
+    json_t              *groups;    /* savedGroups, or NULL */
+    unsigned             npatterns;
     unsigned             nclauses;
     personalize_clause_t clauses[PERSONALIZE_CLAUSES_MAX];
     uint16_t             intern[PERSONALIZE_INTERN_SLOTS]; /* number + 1 */
@@ -185,11 +222,46 @@ personalize_result_e personalize_intern(
     personalize_compiler_t *c, personalize_str_t path, uint16_t *n);
 
 
+/* ---- set.c -------------------------------------------------------------- */
+
+/* Lenient: what no operator knows is false, as the specification has it. */
+personalize_result_e personalize_set_compile_as(personalize_set_t **set,
+    const char *json, size_t len, char *fault, size_t fault_size,
+    unsigned lenient);
+
+
 /* ---- condition.c -------------------------------------------------------- */
 
 /* Leaves the clauses in c->clauses and where to begin in *entry. */
 personalize_result_e personalize_condition_compile(
     personalize_compiler_t *c, json_t *when, int16_t *entry);
+/* ---- choice.c ----------------------------------------------------------- */
+
+#define PERSONALIZE_OPERAND_FAULT                                              \
+    "must be a text, a number, a boolean or null"
+
+personalize_result_e personalize_choice_compile(
+    personalize_compiler_t *c, json_t *list, personalize_choice_t *choice);
+/* Whether a choice has it. */
+int personalize_choice_text(
+    const personalize_choice_t *choice, personalize_str_t text);
+int personalize_choice_number(
+    const personalize_choice_t *choice, double number);
+
+
+/* ---- pattern.c ---------------------------------------------------------- */
+
+/* Compiles a pattern of JavaScript's syntax; NULL with OK: it is none. */
+personalize_result_e personalize_regex_compile(personalize_compiler_t *c,
+    const json_t *pattern, int fold, pcre2_code **code);
+void personalize_regex_free(personalize_set_t *set);
+/* Writes the form in which versions compare as texts. */
+personalize_str_t personalize_version(
+    const personalize_value_t *value, char buf[PERSONALIZE_VERSION_TEXT]);
+
+
+/* ---- evaluate.c --------------------------------------------------------- */
+
 int personalize_condition_fits(
     const personalize_clause_t *clauses, int entry, personalize_view_t *view);
 
@@ -205,11 +277,36 @@ personalize_result_e personalize_content_compile(personalize_compiler_t *c,
 /* FNV-1a over UTF-16 code units, to be begun with PERSONALIZE_HASH_START. */
 #define PERSONALIZE_HASH_START 0x811c9dc5U
 
+/* Reads one code point of UTF-8; its bytes, 1 with U+FFFD if it is none. */
+size_t personalize_decode(const char *p, size_t len, uint32_t *point);
 uint32_t personalize_hash_add(uint32_t hash, personalize_str_t text);
+/* The bucket of a value, 0 <= n < 1; returns 0: no such hash version. */
+int personalize_bucket(personalize_str_t seed, personalize_str_t value,
+    int64_t version, double *n);
 /* The second round of hash version 2. */
 double personalize_hash_end(uint32_t hash);
 /* For our own tables; differs between machines of different byte order. */
 uint32_t personalize_hash_key(personalize_str_t key);
+
+
+/* ---- value.c ------------------------------------------------------------ */
+
+/* Packs JSON; the new end, or NULL if it does not fit. */
+char *personalize_pack(
+    char *p, const char *end, json_t *json, unsigned depth);
+char *personalize_pack_list(char *p, const char *end, json_t *list);
+personalize_result_e personalize_operand(
+    personalize_compiler_t *c, json_t *json, personalize_value_t *value);
+/* Steps through packed values of any type. */
+int personalize_value_next(
+    personalize_str_t list, size_t *pos, personalize_value_t *value);
+unsigned personalize_value_count(personalize_str_t list);
+void     personalize_value_path(const personalize_value_t *root,
+        personalize_str_t path, personalize_value_t *value);
+int      personalize_value_true(const personalize_value_t *value);
+double   personalize_value_number(const personalize_value_t *value);
+personalize_str_t personalize_value_text(
+    const personalize_value_t *value, char *buf);
 
 
 /* ---- number.c ----------------------------------------------------------- */

@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void
 get(void *ctx, unsigned n, personalize_value_t *value)
 {
-    static const char   list[] = "\001a\0015\004<&'\"";
+    static const char   list[] = "\013a\0135\043<&'\"";
     static const char  *texts[] = {"", "5", "a", "<b>\"'&"};
     static const double numbers[] = {-1, 0, 5, 1e300};
     const visit_t      *visit = ctx;

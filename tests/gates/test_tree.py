@@ -13,7 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
 # Which other folders' headers a folder may include, and which libraries.
 ARROWS = {
     'tracker': (set(), {'openssl', 'jansson.h', 'pcre2.h'}),
-    'personalize': (set(), {'jansson.h'}),
+    'personalize': (set(), {'jansson.h', 'pcre2.h'}),
     'ngx_crm_module': ({'tracker', 'personalize'},
                        {'openssl', 'jansson.h', 'libpq-fe.h', 'maxminddb.h',
                         'zlib.h'}),

@@ -454,7 +454,7 @@ def test_conditions_over_the_cart_and_what_was_seen(shop, visitor):
     read = slots_page(shop, {
         'cart': {'session.cart_value': {'$gt': 49.99}},
         'items': {'session.cart_items': 2},
-        'saw A': {'session.items': 'A'},
+        'saw A': {'session.items': {'$elemMatch': {'$eq': 'A'}}},
         'saw A or Z': {'session.items': {'$in': ['Z', 'A']}},
         'shoes': {'session.category': 'shoes'},
         'bought': {'session.orders': {'$gt': 0}},

@@ -233,14 +233,14 @@ static void
 test_conditions(void **state)
 {
 #define W      "campaigns[0].when"
-#define KNOWN  ", use $eq, $ne, $in, $gt, $lt, $not or $exists"
-#define KNOWN2 ", use $and, $or, $not or an attribute"
+#define KNOWN  ", docs/campaigns.md has the known ones"
+#define KNOWN2 ", use $and, $or, $nor, $not or an attribute"
     static const refusal_t cases[] = {
         {WHEN("[]"), W ": must be a condition object"},
         {WHEN("null"), W ": must be a condition object"},
         {WHEN("{\"\":1}"),
             W ": attribute name of 0 bytes, must be of 1 to 255"},
-        {WHEN("{\"$nor\":[]}"), W ": unknown operator \"$nor\"" KNOWN2},
+        {WHEN("{\"$xor\":[]}"), W ": unknown operator \"$xor\"" KNOWN2},
         {WHEN("{\"$eq\":1}"), W ": unknown operator \"$eq\"" KNOWN2},
         {WHEN("{\"$and\":{}}"), W ".$and: must be a list of conditions"},
         {WHEN("{\"$or\":1}"), W ".$or: must be a list of conditions"},
@@ -248,13 +248,10 @@ test_conditions(void **state)
         {WHEN("{\"$not\":[]}"), W ".$not: must be a condition object"},
         {WHEN("{\"$and\":[{\"visitor.new\":{\"$near\":1}}]}"),
             W ".$and[0].visitor.new: unknown operator \"$near\"" KNOWN},
-        {WHEN("{\"a\":{\"$gte\":1}}"), W ".a: unknown operator \"$gte\"" KNOWN},
-        {WHEN("{\"a\":{\"$lte\":1}}"), W ".a: unknown operator \"$lte\"" KNOWN},
+        {WHEN("{\"a\":{\"$ge\":1}}"), W ".a: unknown operator \"$ge\"" KNOWN},
+        {WHEN("{\"a\":{\"$le\":1}}"), W ".a: unknown operator \"$le\"" KNOWN},
         {WHEN("{\"a\":{\"$and\":[]}}"),
             W ".a: unknown operator \"$and\"" KNOWN},
-        {WHEN("{\"a\":{\"b\":1}}"), W ".a: unknown operator \"b\"" KNOWN},
-        {WHEN("{\"a\":{}}"), W ".a: must be a value or have an operator"},
-        {WHEN("{\"a\":[1]}"), W ".a: " VALUE_RULE},
         {WHEN("{\"a\":{\"$eq\":{}}}"), W ".a.$eq: " VALUE_RULE},
         {WHEN("{\"a\":{\"$ne\":[]}}"), W ".a.$ne: " VALUE_RULE},
         {WHEN("{\"a\":{\"$in\":\"x\"}}"), W ".a.$in: must be a list"},
@@ -620,7 +617,7 @@ test_short_fault_buffers(void **state)
 {
     char              *fault;
     size_t             size;
-    const char        *json = WHEN("{\"a\":{\"$gte\":1}}");
+    const char        *json = WHEN("{\"a\":{\"$ge\":1}}");
     personalize_set_t *set;
 
     (void) state;
