@@ -412,7 +412,9 @@ int
 personalize_condition_fits(
     const personalize_clause_t *clauses, int entry, personalize_view_t *view)
 {
-    scope_t scope = {view, clauses, NULL, NULL};
+    static const personalize_value_t absent; /* at the top there is no self */
+
+    scope_t scope = {view, clauses, NULL, &absent};
 
     return run(&scope, entry);
 }

@@ -237,8 +237,7 @@ personalize_result_e personalize_condition_compile(
     personalize_compiler_t *c, json_t *when, int16_t *entry);
 /* ---- choice.c ----------------------------------------------------------- */
 
-#define PERSONALIZE_OPERAND_FAULT                                              \
-    "must be a text, a number, a boolean or null"
+#define PERSONALIZE_OPERAND_FAULT "must be a text, a number, a boolean or null"
 
 personalize_result_e personalize_choice_compile(
     personalize_compiler_t *c, json_t *list, personalize_choice_t *choice);
@@ -254,7 +253,7 @@ int personalize_choice_number(
 /* Compiles a pattern of JavaScript's syntax; NULL with OK: it is none. */
 personalize_result_e personalize_regex_compile(personalize_compiler_t *c,
     const json_t *pattern, int fold, pcre2_code **code);
-void personalize_regex_free(personalize_set_t *set);
+void                 personalize_regex_free(personalize_set_t *set);
 /* Writes the form in which versions compare as texts. */
 personalize_str_t personalize_version(
     const personalize_value_t *value, char buf[PERSONALIZE_VERSION_TEXT]);
@@ -278,7 +277,7 @@ personalize_result_e personalize_content_compile(personalize_compiler_t *c,
 #define PERSONALIZE_HASH_START 0x811c9dc5U
 
 /* Reads one code point of UTF-8; its bytes, 1 with U+FFFD if it is none. */
-size_t personalize_decode(const char *p, size_t len, uint32_t *point);
+size_t   personalize_decode(const char *p, size_t len, uint32_t *point);
 uint32_t personalize_hash_add(uint32_t hash, personalize_str_t text);
 /* The bucket of a value, 0 <= n < 1; returns 0: no such hash version. */
 int personalize_bucket(personalize_str_t seed, personalize_str_t value,
@@ -292,19 +291,18 @@ uint32_t personalize_hash_key(personalize_str_t key);
 /* ---- value.c ------------------------------------------------------------ */
 
 /* Packs JSON; the new end, or NULL if it does not fit. */
-char *personalize_pack(
-    char *p, const char *end, json_t *json, unsigned depth);
+char *personalize_pack(char *p, const char *end, json_t *json, unsigned depth);
 char *personalize_pack_list(char *p, const char *end, json_t *list);
 personalize_result_e personalize_operand(
     personalize_compiler_t *c, json_t *json, personalize_value_t *value);
 /* Steps through packed values of any type. */
 int personalize_value_next(
     personalize_str_t list, size_t *pos, personalize_value_t *value);
-unsigned personalize_value_count(personalize_str_t list);
-void     personalize_value_path(const personalize_value_t *root,
-        personalize_str_t path, personalize_value_t *value);
-int      personalize_value_true(const personalize_value_t *value);
-double   personalize_value_number(const personalize_value_t *value);
+unsigned          personalize_value_count(personalize_str_t list);
+void              personalize_value_path(const personalize_value_t *root,
+                 personalize_str_t path, personalize_value_t *value);
+int               personalize_value_true(const personalize_value_t *value);
+double            personalize_value_number(const personalize_value_t *value);
 personalize_str_t personalize_value_text(
     const personalize_value_t *value, char *buf);
 
