@@ -17,8 +17,8 @@ ADAPTER  = $(wildcard ngx_crm_module/*.c)
 MINE     = $(wildcard mining/*.c mining/learn/*.c)
 HEADERS  = $(wildcard tracker/*.h personalize/*.h ngx_crm_module/*.h)
 
-.PHONY: conformance all module mine test-build demo up down test unit lint browser bench fuzz \
-        proof install clean deps deps-test deps-bench
+.PHONY: all module mine test-build demo up down test unit lint browser bench fuzz \
+        proof conformance install clean deps deps-test deps-bench
 
 all: module mine
 
@@ -91,10 +91,12 @@ proof: deps deps-test module mine test-build
 
 # CASES: a case file of the GrowthBook SDK specification.
 conformance: deps
-	@mkdir -p $(BUILD)
-	$(CC) $(CRM_CFLAGS) -I. -o $(BUILD)/conformance \
-	    tests/conformance/conformance.c personalize/*.c $(CRM_LIBS)
-	$(BUILD)/conformance $(CASES)
+	@$(MAKE) -s -j2 $(BUILD)/conformance
+	@$(BUILD)/conformance $(CASES)
+
+$(BUILD)/conformance: tests/conformance/conformance.c \
+                      $(patsubst %.c,$(BUILD)/obj/%.o,$(filter personalize/%,$(CORES)))
+	$(CC) $(CRM_CFLAGS) -I. -o $@ $^ $(CRM_LIBS)
 
 bench: deps deps-bench module mine $(BUILD)/micro $(BUILD)/bots
 	bench/run

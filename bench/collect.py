@@ -231,7 +231,7 @@ class Bench:
                  '--bind', '127.0.0.1', '--dir', self.folder], 1).pid
             self.wait(redis)
             kind = Consumer if name == 'crm_collect' else OneStream
-            self.consumer[name] = kind(redis)
+            self.consumer[name] = kind(redis, reading=True)
             self.port[name] = (port, redis)
             folder = os.path.join(self.folder, name.split()[0].strip(','))
             os.makedirs(folder)

@@ -278,19 +278,21 @@ class Redis:
 
 
 class Consumer(threading.Thread):
-    """Trims the streams while pages are measured, for Redis would grow else.
+    """Trims the streams, for Redis would grow else; reads them first if asked.
 
-    Reading them as the importer does is left to the measure of Redis: this
-    program in Python would take from wrk's core what nginx should get.
+    Reading as the importer does is for measures of Redis: this program in
+    Python takes from wrk's core what nginx should get.
     """
 
-    def __init__(self, port):
+    def __init__(self, port, reading=False):
         super().__init__(daemon=True)
         self.socket = socket.create_connection(('127.0.0.1', port))
         self.file = self.socket.makefile('rb', buffering=1 << 20)
         self.stopping = threading.Event()
         self.busy = threading.Lock()
         self.reading = threading.Event()
+        if reading:
+            self.reading.set()
         self.events = 0
         self.bytes = 0
         self.entries = 0
@@ -338,8 +340,8 @@ class Consumer(threading.Thread):
 
     def trim(self):
         with self.busy:
-            for producer in self.call('SMEMBERS', 'crm:producers'):
-                self.call('XTRIM', b'crm:ev:' + producer, 'MAXLEN', 0)
+            for key in self.keys():
+                self.call('XTRIM', key, 'MAXLEN', 0)
 
     def run(self):
         while not self.stopping.wait(0.05):

@@ -21,7 +21,7 @@
 #include "learn/clv.h"
 
 
-#define CLV_ROWS_MAX 20000000
+#define CLV_ROWS_MAX (4096 << 12)
 #define CLV_MONTHS   12    /* of the value printed */
 #define CLV_MONTH    4.345 /* weeks */
 #define CLV_DISCOUNT 0.01  /* a month */
@@ -164,7 +164,7 @@ clv_grow(clv_t *clv)
 
     size = clv->size == 0 ? 4096 : 2 * clv->size;
     if (size > CLV_ROWS_MAX) {
-        mining_say("evaluate: %s: over %d rows", clv->path, CLV_ROWS_MAX / 2);
+        mining_say("evaluate: %s: over %d rows", clv->path, CLV_ROWS_MAX);
         return MINING_FULL;
     }
 
@@ -276,7 +276,7 @@ clv_fit(clv_t *clv)
     start = clv_seconds();
     rc = mining_spend_fit(clv->buyers, clv->n, &clv->spends, &bad);
     if (rc != MINING_OK) {
-        mining_say("evaluate: %s:  of what was spent: %s", clv->path,
+        mining_say("evaluate: %s: what was spent: %s", clv->path,
             rc == MINING_DECLINED ? "fewer than two bought again for money"
                                   : mining_result_text(rc));
         return rc;

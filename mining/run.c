@@ -1,37 +1,35 @@
 /*
  * run.c - mines: features, RFM, popular and co-viewed items, then publishes.
  *
- * Every task is a row of crm.run and one transaction.  What SQL says best is a
- * function in etl; what needs an algorithm is task_<name>.c, which reads and
- * writes in that same transaction.  Results stay unpublished until all tasks
- * of the call are done; then one statement switches all of them.  A failed
- * task leaves what is published as it is.
+ * Every task is a row of crm.run and one transaction; the rules are functions
+ * in etl.  Results stay unpublished until all tasks of the call are done; then
+ * one statement switches all of them.  A failed task leaves what is published
+ * as it is.
  */
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "task.h"
+#include "mining.h"
 
 
-#define RUN_TASKS_MAX 32
-#define RUN_SEED      42 /* of tasks that draw; kept in crm.run */
+#define RUN_TASKS_MAX 16
+#define RUN_SEED      "42" /* of tasks that draw; kept in crm.run */
 
 
 typedef struct {
-    const char    *name;
-    const char    *sql;  /* takes run and moment, returns rows; or */
-    mining_task_pt mine; /* NULL: sql */
+    const char *name;
+    const char *sql;
 } run_task_t;
 
 /* In the order they build on each other. */
 static const run_task_t run_tasks[] = {
-    {"features", "select etl.mine_features($1::bigint, $2::timestamptz)", NULL},
-    {"rfm", "select etl.mine_rfm($1::bigint, $2::timestamptz)", NULL},
-    {"popular", "select etl.mine_popular($1::bigint, $2::timestamptz)", NULL},
-    {"coviewed", "select etl.mine_coviewed($1::bigint, $2::timestamptz)", NULL},
-    {NULL, NULL, NULL}};
+    {"features", "select etl.mine_features($1::bigint, $2::timestamptz)"},
+    {"rfm", "select etl.mine_rfm($1::bigint, $2::timestamptz)"},
+    {"popular", "select etl.mine_popular($1::bigint, $2::timestamptz)"},
+    {"coviewed", "select etl.mine_coviewed($1::bigint, $2::timestamptz)"},
+    {NULL, NULL}};
 
 
 typedef struct {
@@ -83,55 +81,17 @@ run_when(run_t *run)
 static mining_result_e
 run_begin(run_t *run, const run_task_t *task, int64_t *id)
 {
-    char        params[96], seed[24];
+    char        params[96];
     const char *values[4];
 
     (void) snprintf(params, sizeof(params), "{\"as_of\":\"%s\"}", run->when);
-    (void) snprintf(seed, sizeof(seed), "%d", RUN_SEED);
     values[0] = run->site;
     values[1] = task->name;
     values[2] = params;
-    values[3] = seed;
+    values[3] = RUN_SEED;
 
     return mining_db_number(&run->db, id,
         "select etl.run_begin($1, $2, $3::jsonb, $4::bigint)", 4, values);
-}
-
-
-static mining_result_e
-run_sql(run_t *run, const run_task_t *task, mining_task_t *work)
-{
-    char        number[24];
-    const char *values[2];
-
-    (void) snprintf(number, sizeof(number), "%" PRId64, work->run);
-    values[0] = number;
-    values[1] = run->when;
-
-    return mining_db_number(&run->db, &work->rows_out, task->sql, 2, values);
-}
-
-
-static mining_result_e
-run_end(run_t *run, const mining_task_t *work)
-{
-    char        number[24], in[24], out[24];
-    const char *values[5];
-
-    (void) snprintf(number, sizeof(number), "%" PRId64, work->run);
-    (void) snprintf(in, sizeof(in), "%" PRId64, work->rows_in);
-    (void) snprintf(out, sizeof(out), "%" PRId64, work->rows_out);
-
-    /* what a task in SQL knows of itself it wrote itself: null keeps it */
-    values[0] = number;
-    values[1] = work->rows_in < 0 ? NULL : in;
-    values[2] = out;
-    values[3] = work->quality[0] == '\0' ? NULL : work->quality;
-    values[4] = work->summary[0] == '\0' ? NULL : work->summary;
-
-    return mining_db_query(&run->db, NULL,
-        "select etl.run_end($1::bigint, $2::bigint, $3::bigint, $4::jsonb, $5)",
-        5, values);
 }
 
 
@@ -139,29 +99,28 @@ run_end(run_t *run, const mining_task_t *work)
 static mining_result_e
 run_mine(run_t *run, const run_task_t *task, int64_t id, int64_t *rows)
 {
-    mining_task_t   work;
+    char            number[24], count[24];
+    const char     *values[2];
     mining_result_e rc;
 
-    memset(&work, 0, sizeof(work));
-    work.db = &run->db;
-    work.run = id;
-    work.site = run->site;
-    work.when = run->when;
-    work.seed = RUN_SEED;
-    work.rows_in = -1;
+    (void) snprintf(number, sizeof(number), "%" PRId64, id);
+    values[0] = number;
+    values[1] = run->when;
 
     rc = mining_db_exec(&run->db, "begin");
     if (rc == MINING_OK) {
-        rc = task->mine != NULL ? task->mine(&work) : run_sql(run, task, &work);
+        rc = mining_db_number(&run->db, rows, task->sql, 2, values);
     }
     if (rc == MINING_OK) {
-        rc = run_end(run, &work);
+        (void) snprintf(count, sizeof(count), "%" PRId64, *rows);
+        values[1] = count;
+        rc = mining_db_query(&run->db, NULL,
+            "select etl.run_end($1::bigint, null, $2::bigint, null, null)", 2,
+            values);
     }
     if (rc == MINING_OK) {
         rc = mining_db_exec(&run->db, "commit");
     }
-
-    *rows = work.rows_out;
 
     return rc;
 }
@@ -287,7 +246,7 @@ run_publish(run_t *run)
 static void
 run_unknown(const char *word)
 {
-    char              known[512];
+    char              known[256];
     const run_task_t *task;
 
     known[0] = '\0';

@@ -94,21 +94,35 @@ equal_folded(personalize_str_t a, personalize_str_t b)
 }
 
 
+/* Apart, for its buffers would be in the frame of every step. */
+static int __attribute__((noinline))
+order_texts(const personalize_value_t *a, const personalize_value_t *b)
+{
+    char left[PERSONALIZE_VALUE_TEXT];
+    char right[PERSONALIZE_VALUE_TEXT];
+
+    return compare_units(
+        personalize_value_text(a, left), personalize_value_text(b, right));
+}
+
+
 static int
 order_holds(
     const personalize_clause_t *clause, const personalize_value_t *value)
 {
-    int                        order;
-    char                       left[PERSONALIZE_VALUE_TEXT];
-    char                       right[PERSONALIZE_VALUE_TEXT];
     double                     a, b;
     const personalize_value_t *other = &clause->operand.value;
 
-    if (value->type >= PERSONALIZE_TEXT && other->type >= PERSONALIZE_TEXT) {
-        order = compare_units(personalize_value_text(value, left),
-            personalize_value_text(other, right));
-        a = order;
+    if (value->type == PERSONALIZE_NUMBER && other->type == PERSONALIZE_NUMBER)
+    {
+        a = value->number;
+        b = other->number;
+
+    } else if (value->type >= PERSONALIZE_TEXT
+               && other->type >= PERSONALIZE_TEXT) {
+        a = order_texts(value, other);
         b = 0;
+
     } else {
         a = personalize_value_number(value);
         b = personalize_value_number(other);
@@ -286,8 +300,7 @@ list_holds(const scope_t *scope, const personalize_clause_t *clause,
 }
 
 
-static int
-version_holds(
+static int __attribute__((noinline)) version_holds(
     const personalize_clause_t *clause, const personalize_value_t *value)
 {
     int  order;
@@ -302,9 +315,8 @@ version_holds(
 }
 
 
-static int
-text_holds(const scope_t *scope, const personalize_clause_t *clause,
-    const personalize_value_t *value)
+static int __attribute__((noinline)) text_holds(const scope_t *scope,
+    const personalize_clause_t *clause, const personalize_value_t *value)
 {
     char              buf[PERSONALIZE_VALUE_TEXT];
     personalize_str_t text;
@@ -356,6 +368,12 @@ clause_holds(const scope_t *scope, const personalize_clause_t *clause,
         return value->type == clause->operand.value.type;
 
     case PERSONALIZE_TEST_AS_TEXT:
+        if (value->type == PERSONALIZE_TEXT && !clause->fold) {
+            return personalize_str_equal(
+                value->text, clause->operand.value.text);
+        }
+        return text_holds(scope, clause, value);
+
     case PERSONALIZE_TEST_REGEX:
         return text_holds(scope, clause, value);
 

@@ -235,6 +235,8 @@ personalize_result_e personalize_set_compile_as(personalize_set_t **set,
 /* Leaves the clauses in c->clauses and where to begin in *entry. */
 personalize_result_e personalize_condition_compile(
     personalize_compiler_t *c, json_t *when, int16_t *entry);
+
+
 /* ---- choice.c ----------------------------------------------------------- */
 
 #define PERSONALIZE_OPERAND_FAULT "must be a text, a number, a boolean or null"
