@@ -15,6 +15,8 @@
  *
  * ngx_http_crm_consent_event is the only door to the journal for an event made
  * of a request: it cuts whatever the state, and crm_anonymize, do not allow.
+ * Events of a shop's servers pass ngx_http_crm_anonymize_event instead, since
+ * the consent of their connection is nobody's.
  * When memory for a cut is missing the field is left out, never kept.
  */
 
@@ -22,7 +24,6 @@
 
 
 #define NGX_HTTP_CRM_CONSENT_BYTES 4096 /* of a consent manager's cookie */
-#define NGX_HTTP_CRM_HASH_TEXT     32   /* hex digits kept: 128 bits */
 /* bits of an address kept without consent */
 #define NGX_HTTP_CRM_KEEP_IPV4 24
 #define NGX_HTTP_CRM_KEEP_IPV6 48
@@ -222,6 +223,7 @@ ngx_http_crm_consent_address(ngx_http_request_t *r, tracker_event_t *event,
     ngx_uint_t keep4, ngx_uint_t keep6)
 {
     u_char             *text;
+    ngx_addr_t          told;
     ngx_sockaddr_t      address;
     struct sockaddr    *from;
     struct sockaddr_in *in;
@@ -230,15 +232,26 @@ ngx_http_crm_consent_address(ngx_http_request_t *r, tracker_event_t *event,
     struct sockaddr_in6 *in6;
 #endif
 
-    from = r->connection->sockaddr;
+    told.sockaddr = r->connection->sockaddr;
+    told.socklen = r->connection->socklen;
+
+    if (event->ip.data != (char *) r->connection->addr_text.data
+        && ngx_parse_addr(
+               r->pool, &told, (u_char *) event->ip.data, event->ip.len)
+               != NGX_OK)
+    {
+        told.socklen = sizeof(address) + 1;
+    }
+
     ngx_http_crm_consent_absent(&event->ip);
 
-    if (r->connection->socklen > (socklen_t) sizeof(address)) {
+    if (told.socklen > (socklen_t) sizeof(address)) {
         return;
     }
 
+    from = told.sockaddr;
     ngx_memzero(&address, sizeof(address));
-    ngx_memcpy(&address, from, r->connection->socklen);
+    ngx_memcpy(&address, from, told.socklen);
 
     switch (from->sa_family) {
 
@@ -268,8 +281,8 @@ ngx_http_crm_consent_address(ngx_http_request_t *r, tracker_event_t *event,
         return;
     }
 
-    event->ip.len = ngx_sock_ntop(&address.sockaddr, r->connection->socklen,
-        text, NGX_SOCKADDR_STRLEN, 0);
+    event->ip.len = ngx_sock_ntop(
+        &address.sockaddr, told.socklen, text, NGX_SOCKADDR_STRLEN, 0);
     event->ip.data = (char *) text;
 }
 
@@ -333,21 +346,13 @@ ngx_http_crm_consent_urls(ngx_http_request_t *r, tracker_event_t *event,
 }
 
 
-static ngx_uint_t
-ngx_http_crm_consent_hashed(
-    const ngx_http_crm_anonymize_t *anonymize, const tracker_str_t *key)
+void
+ngx_http_crm_anonymize_names(const ngx_http_crm_main_conf_t *cmcf,
+    const ngx_http_crm_anonymize_t *anonymize, tracker_hide_t *hide)
 {
-    unsigned i;
-
-    for (i = 0; i < anonymize->nhash; i++) {
-        if (anonymize->hash[i].len == key->len
-            && ngx_memcmp(anonymize->hash[i].data, key->data, key->len) == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
+    hide->key = &cmcf->keys.keys[0];
+    hide->names = anonymize->hash;
+    hide->nnames = anonymize->nhash;
 }
 
 
@@ -355,12 +360,11 @@ static void
 ngx_http_crm_consent_props(ngx_http_request_t *r,
     const ngx_http_crm_anonymize_t *anonymize, tracker_event_t *event)
 {
-    u_char                   *text;
-    uint8_t                   mac[TRACKER_MAC_SIZE];
-    unsigned                  i, n;
-    tracker_str_t             parts[2];
-    tracker_prop_t           *props;
-    ngx_http_crm_main_conf_t *cmcf;
+    char           *buf;
+    size_t          size;
+    unsigned        i, n;
+    tracker_hide_t  hide;
+    tracker_prop_t *props;
 
     if (event->nprops == 0) {
         return;
@@ -372,27 +376,18 @@ ngx_http_crm_consent_props(ngx_http_request_t *r,
         return;
     }
 
-    cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
-    n = 0;
+    ngx_http_crm_anonymize_names(
+        ngx_http_get_module_main_conf(r, ngx_http_crm_module), anonymize,
+        &hide);
 
-    for (i = 0; i < event->nprops; i++) {
+    for (i = 0, n = 0; i < event->nprops; i++) {
         props[n] = event->props[i];
+        size = tracker_prop_hide_bound(&props[n]);
+        buf = ngx_pnalloc(r->pool, size);
 
-        if (ngx_http_crm_consent_hashed(anonymize, &props[n].key)) {
-            text = ngx_pnalloc(r->pool, 2 * TRACKER_MAC_SIZE);
-            if (text == NULL) {
-                continue;
-            }
-
-            parts[0] = props[n].key;
-            parts[1] = props[n].value;
-            tracker_mac(&cmcf->keys.keys[0], "property", parts, 2, mac);
-            (void) ngx_hex_dump(text, mac, sizeof(mac));
-            props[n].value.data = (char *) text;
-            props[n].value.len = NGX_HTTP_CRM_HASH_TEXT;
+        if (buf != NULL) {
+            tracker_prop_hide(&hide, &props[n++], buf, size);
         }
-
-        n++;
     }
 
     event->props = props;
@@ -413,17 +408,43 @@ ngx_http_crm_consent_text(ngx_http_crm_ctx_t *ctx)
 }
 
 
+/* What crm_anonymize says, and at most so many bits of an address. */
+static void
+ngx_http_crm_anonymize_cut(ngx_http_request_t *r, tracker_event_t *event,
+    ngx_uint_t keep4, ngx_uint_t keep6)
+{
+    ngx_http_crm_loc_conf_t        *clcf;
+    const ngx_http_crm_anonymize_t *anonymize;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
+    anonymize = clcf->anonymize;
+
+    if (anonymize != NULL) {
+        keep4 = ngx_min(keep4, anonymize->keep4);
+        keep6 = ngx_min(keep6, anonymize->keep6);
+
+        if (anonymize->nhash > 0) {
+            ngx_http_crm_consent_urls(
+                r, event, anonymize->hash, anonymize->nhash);
+            ngx_http_crm_consent_props(r, anonymize, event);
+        }
+    }
+
+    if (keep4 < NGX_HTTP_CRM_WHOLE_IPV4 || keep6 < NGX_HTTP_CRM_WHOLE_IPV6) {
+        ngx_http_crm_consent_address(r, event, keep4, keep6);
+    }
+}
+
+
 void
 ngx_http_crm_consent_event(
     ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx, tracker_event_t *event)
 {
-    ngx_uint_t                keep4, keep6;
-    tracker_str_t             name;
-    ngx_http_crm_loc_conf_t  *clcf;
-    ngx_http_crm_anonymize_t *anonymize;
+    ngx_uint_t               keep4, keep6;
+    tracker_str_t            name;
+    ngx_http_crm_loc_conf_t *clcf;
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
-    anonymize = clcf->anonymize;
     keep4 = NGX_HTTP_CRM_WHOLE_IPV4;
     keep6 = NGX_HTTP_CRM_WHOLE_IPV6;
 
@@ -444,20 +465,15 @@ ngx_http_crm_consent_event(
         ngx_http_crm_consent_urls(r, event, &name, 1);
     }
 
-    if (anonymize != NULL) {
-        keep4 = ngx_min(keep4, anonymize->keep4);
-        keep6 = ngx_min(keep6, anonymize->keep6);
+    ngx_http_crm_anonymize_cut(r, event, keep4, keep6);
+}
 
-        if (anonymize->nhash > 0) {
-            ngx_http_crm_consent_urls(
-                r, event, anonymize->hash, anonymize->nhash);
-            ngx_http_crm_consent_props(r, anonymize, event);
-        }
-    }
 
-    if (keep4 < NGX_HTTP_CRM_WHOLE_IPV4 || keep6 < NGX_HTTP_CRM_WHOLE_IPV6) {
-        ngx_http_crm_consent_address(r, event, keep4, keep6);
-    }
+void
+ngx_http_crm_anonymize_event(ngx_http_request_t *r, tracker_event_t *event)
+{
+    ngx_http_crm_anonymize_cut(
+        r, event, NGX_HTTP_CRM_WHOLE_IPV4, NGX_HTTP_CRM_WHOLE_IPV6);
 }
 
 

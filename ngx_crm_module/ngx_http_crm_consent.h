@@ -9,6 +9,8 @@
 #include "ngx_http_crm_module.h"
 
 
+#pragma GCC visibility push(hidden)
+
 #define NGX_HTTP_CRM_CONSENT_TESTS 16 /* per purpose */
 #define NGX_HTTP_CRM_HASH_NAMES    32
 #define NGX_HTTP_CRM_WHOLE_IPV4    32
@@ -31,5 +33,11 @@ struct ngx_http_crm_anonymize_s {
     ngx_uint_t    keep6;
 };
 
+/* What tracker_*_hide() is to hide, while the configuration lives. */
+void ngx_http_crm_anonymize_names(const ngx_http_crm_main_conf_t *cmcf,
+    const ngx_http_crm_anonymize_t *anonymize, tracker_hide_t *hide);
+
+
+#pragma GCC visibility pop
 
 #endif /* NGX_HTTP_CRM_CONSENT_H_INCLUDED_ */

@@ -12,7 +12,7 @@
  * request may cost only so many of those: the rest is counted in one.
  */
 
-#include "ngx_http_crm_module.h"
+#include "ngx_http_crm_consent.h"
 
 
 #define NGX_HTTP_CRM_HIT_REJECTS 100  /* kept with their text, per request */
@@ -243,7 +243,76 @@ ngx_http_crm_hit_frame(ngx_http_crm_hits_t *hits, tracker_hit_t *hit)
     if (hits->browser) {
         event->enrich = ngx_http_crm_enrich_get(hits->request, hits->ctx);
         ngx_http_crm_consent_event(hits->request, hits->ctx, event);
+
+    } else {
+        ngx_http_crm_anonymize_event(hits->request, event);
     }
+}
+
+
+/* Takes out of the properties what crm_anonymize names. */
+static ngx_int_t
+ngx_http_crm_hit_hide(ngx_http_crm_hits_t *hits, tracker_hit_t *hit)
+{
+    size_t                          len;
+    tracker_hide_t                  hide;
+    const ngx_http_crm_anonymize_t *anonymize = hits->clcf->anonymize;
+
+    if (anonymize == NULL || anonymize->nhash == 0
+        || hit->event.json.data == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_http_crm_anonymize_names(hits->cmcf, anonymize, &hide);
+
+    if (tracker_json_hide(&hide, hit->event.json, hit->room,
+            (size_t) (hit->end - hit->room), &len)
+        != TRACKER_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    hit->event.json.data = hit->room;
+    hit->event.json.len = len;
+    hit->room += len;
+
+    return NGX_OK;
+}
+
+
+/* The text of an event that is refused, as far as it may be kept. */
+static tracker_str_t
+ngx_http_crm_hit_raw(
+    ngx_http_crm_hits_t *hits, tracker_hit_t *hit, tracker_str_t text)
+{
+    tracker_hit_t                   copy;
+    tracker_str_t                   none = {NULL, 0};
+    const ngx_http_crm_anonymize_t *anonymize = hits->clcf->anonymize;
+
+    if (hits->browser && !hits->ctx->measure) {
+        return none;
+    }
+
+    if (anonymize == NULL || anonymize->nhash == 0) {
+        return text;
+    }
+
+    /* what cannot be taken apart may hide anything */
+    if (hit->room == NULL || text.len > TRACKER_HIT_MAX
+        || tracker_json_clean(text, hit->room, (size_t) (hit->end - hit->room),
+               &text.len, &hit->replaced)
+               != TRACKER_OK)
+    {
+        return none;
+    }
+
+    copy = *hit;
+    copy.event.json.data = hit->room;
+    copy.event.json.len = text.len;
+    copy.room += text.len;
+
+    return ngx_http_crm_hit_hide(hits, &copy) == NGX_OK ? copy.event.json
+                                                        : none;
 }
 
 
@@ -256,17 +325,14 @@ ngx_http_crm_hit_keep(ngx_http_crm_hits_t *hits, tracker_hit_t *hit,
 
     ngx_http_crm_hit_frame(hits, hit);
 
-    if (hits->browser && !hits->ctx->measure) {
-        text.len = 0;
-    }
-
     ngx_memzero(&refusal, sizeof(tracker_refusal_t));
+    refusal.size = text.len;
+    text = ngx_http_crm_hit_raw(hits, hit, text);
     refusal.hit = hit;
     refusal.protocol = hits->protocol;
     refusal.type = hits->type;
     refusal.reason = reason;
     refusal.raw = text;
-    refusal.size = text.len;
     refusal.sent_us = hits->sent_us;
 
     if (text.len > TRACKER_HIT_MAX) {
@@ -363,6 +429,12 @@ ngx_http_crm_hit(ngx_http_crm_hits_t *hits, tracker_str_t text)
     }
 
     ngx_http_crm_hit_frame(hits, &hit);
+
+    if (ngx_http_crm_hit_hide(hits, &hit) != NGX_OK) {
+        return ngx_http_crm_hit_invalid(
+            hits, &hit, text, "it is larger than 128 KB once written");
+    }
+
     tracker_hit_time(&hit, hits->sent_us, hit.event.rts_us);
     ngx_http_crm_hit_session(hits, &hit.event, known);
 

@@ -371,6 +371,9 @@ ngx_log_t *ngx_http_crm_consent_log(
  * it is used; what was cut lies in the request's pool. */
 void ngx_http_crm_consent_event(
     ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx, tracker_event_t *event);
+/* crm_anonymize alone, for an event of which no consent is known. */
+void ngx_http_crm_anonymize_event(
+    ngx_http_request_t *r, tracker_event_t *event);
 /* Fills the event that records a change of consent. */
 void ngx_http_crm_consent_record(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     tracker_event_t *event, tracker_prop_t *props);

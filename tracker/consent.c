@@ -393,7 +393,7 @@ tracker_query_hide(
             n = (size_t) (equals + 1 - p);
         }
 
-        memcpy(out, p, n);
+        memmove(out, p, n); /* buf may be the query itself */
         out += n;
 
         if (stop < end) {

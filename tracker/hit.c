@@ -114,7 +114,7 @@ hit_text(tracker_hit_t *hit, tracker_str_t value)
  * Behind the string that begins at p.  What hit_clean has written needs no
  * second check, and steps over strings are what reading an event is made of.
  */
-static const char *
+const char *
 hit_string_end(const char *p, const char *end)
 {
 #ifdef __SSE2__
@@ -149,8 +149,7 @@ hit_string_end(const char *p, const char *end)
 }
 
 
-/* Behind the clean value that begins at p. */
-static const char *
+const char *
 hit_value_end(const char *p, const char *end)
 {
     unsigned depth;

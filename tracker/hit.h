@@ -1,5 +1,5 @@
 /*
- * hit.h - what hit.c, segment.c and snowplow.c share, and nobody else.
+ * hit.h - what hit.c, segment.c, snowplow.c and hide.c share, and nobody else.
  */
 
 #ifndef TRACKER_HIT_H_INCLUDED_
@@ -46,6 +46,9 @@ tracker_str_t hit_text(tracker_hit_t *hit, tracker_str_t value);
 /* Raw values of the members named, absent ones are left as they are. */
 void hit_members(const hit_field_t *fields, size_t nfields,
     tracker_str_t object, tracker_str_t *values);
+/* Behind the clean string, or the clean value, that begins at p. */
+const char *hit_string_end(const char *p, const char *end);
+const char *hit_value_end(const char *p, const char *end);
 /* The bytes of base64url, in the room; absent when it is none. */
 tracker_str_t hit_base64(tracker_hit_t *hit, tracker_str_t text);
 void          hit_url(tracker_hit_t *hit, tracker_str_t url);

@@ -170,7 +170,7 @@ tracker_str_t tracker_agent_class(tracker_str_t agent);
 /* The primary language of Accept-Language, two or three letters. */
 tracker_str_t tracker_language(tracker_str_t accept);
 /* Copies a query (or URL) without the values of the named arguments; buf has
- * room for query.len bytes.  Returns the length. */
+ * room for query.len bytes, or is the query.  Returns the length. */
 size_t tracker_query_hide(char *buf, tracker_str_t query,
     const tracker_str_t *names, unsigned nnames);
 
@@ -782,5 +782,6 @@ tracker_result_e tracker_cluster_redirect(
 #pragma GCC visibility pop
 
 #include "clients.h"
+#include "hide.h"
 
 #endif /* TRACKER_H_INCLUDED_ */

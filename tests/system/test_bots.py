@@ -127,7 +127,8 @@ def test_no_cookie_back(shop):
     # one whose cookie comes back clears the office behind its address
     v = Visitor(shop, **agent)
     v.get('/plain.html')
-    v.get('/plain.html')
+    _, _, rid = v.get('/plain.html')
+    assert shop.events(rid), 'counted, in the log phase, before the next asks'
     w = Visitor(shop, **agent)
     _, _, rid = w.get('/plain.html')
     assert label(shop, rid) is None

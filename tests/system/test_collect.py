@@ -4,7 +4,10 @@ import base64
 import gzip
 import http.client
 import json
+import os
+import re
 import socket
+import subprocess
 import time
 import uuid
 
@@ -24,6 +27,10 @@ LOCATIONS = '''
         location /asked/ {
             crm_collect segment;
             crm_consent $cookie_consent measure=~m personalize=~p;
+        }
+        location /hashed/ {
+            crm_collect segment;
+            crm_anonymize ip=16/32 hash=email,tel;
         }
         location /small/ { crm_collect segment; crm_collect_max_body 64k; }
         location /api/ { crm_collect segment; }
@@ -551,3 +558,60 @@ def test_a_browser_without_consent_leaves_a_count(shop):
     kept = shop.sql('select count(*) from crm.reject where '
                     'position(%s in reject::text) > 0', word)
     assert kept[0][0] == 1, 'only the text of who allowed it'
+
+
+def stored(shop):
+    """All that PostgreSQL, Redis and the journal hold."""
+    text = subprocess.run(['pg_dump', '--data-only', '--inserts',
+                           '--dbname=' + shop.pg()], check=True,
+                          capture_output=True).stdout
+    for name in os.listdir(shop.path('journal')):
+        with open(shop.path('journal', name), 'rb') as f:
+            text += f.read().replace(b'\0', b'')
+    for stream in shop.redis_ask('KEYS', 'crm:ev:*'):
+        text += repr(shop.redis_ask('XRANGE', stream, '-', '+')).encode()
+    return text
+
+
+def test_named_members_are_hashed_at_any_depth(shop):
+    """From browsers and servers, in what is refused, and in page's URLs."""
+    known = track(properties={'email': 'canary-1@x.example', 'plan': 'gold'})
+    deep = track(properties={
+        'to': [{'Email': 'canary-1@x.example', 'n': 1}], 'tel': 5550199,
+        'url': 'https://a.example/?b=1&email=canary-2#tel=canary-3'})
+    who = {'type': 'identify', 'userId': 'u-hash', 'messageId': uuid.uuid4().hex,
+           'traits': {'email': 'canary-4@x.example', 'tel': None}}
+    server = track(properties={'email': 'canary-1@x.example'},
+                   context={'ip': '203.0.113.9', 'page': {
+                       'url': 'https://a.example/p?email=canary-5'}})
+    refused = track(name='', mid='refused-hash',
+                    properties={'email': 'canary-6@x.example'})
+    for event, key in ((known, 'browser'), (deep, 'browser'),
+                       (who, 'browser'), (server, 'server-secret'),
+                       (refused, 'browser')):
+        assert send(shop, '/hashed/v1/track', event, key)[0] == 200, event
+    assert send(shop, '/hashed/v1/track', b'{"email":"canary-7')[0] == 400
+
+    found = {e['mid']: e for e in rows(
+        shop, *(e['messageId'] for e in (known, deep, who, server)))}
+    known, deep, who, server = (found[e['messageId']] for e in
+                                (known, deep, who, server))
+    digest = known['props']['email']
+    assert re.fullmatch('[0-9a-f]{32}', digest)
+    assert known['props']['plan'] == 'gold'
+    assert deep['props']['to'] == [{'Email': digest, 'n': 1}], 'no key to join'
+    assert re.fullmatch('[0-9a-f]{32}', deep['props']['tel'])
+    assert deep['props']['url'] == 'https://a.example/?b=1&email=#tel='
+    assert who['uid'] == 'u-hash'
+    assert server['props']['email'] == digest
+    assert server['ctx']['ip'] == '203.0.0.0'
+    assert server['req']['query'] == 'email='
+    reject = poll(lambda: shop.sql(
+        "select raw from crm.reject where raw like '%%refused-hash%%'"),
+        'the refused one')
+    assert '"email":"' in reject[0][0]
+    text = stored(shop)
+    assert b'refused-hash' in text
+    for n in range(1, 8):
+        assert b'canary-%d' % n not in text, n
+    assert b'5550199' not in text

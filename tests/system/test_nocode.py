@@ -11,7 +11,7 @@ import urllib.parse
 
 import pytest
 
-from conftest import SERVER, Visitor
+from conftest import SERVER, Visitor, poll
 
 
 def named(shop, rid):
@@ -142,7 +142,8 @@ def test_a_cached_answer_identifies_nobody_else(shop, visitor):
                   path='/cached')
     _, two = said(second, 'X-CRM-Identify: C-91', path='/cached')
     assert 'C-90' in {e.get('uid') for e in shop.events(one)}
-    events = named(shop, two)
+    events = poll(lambda: (lambda found: found if len(found) == 2 else None)(
+        named(shop, two)), 'the page and what was said of it')
     assert set(events) == {'page', 'Seen'}
     assert all(e['uid'] is None for e in events.values())
 
