@@ -5,7 +5,8 @@
  * but four of them cost one division.  Several networks whose logits are
  * averaged are one wide network, so an ensemble needs no further format.
  *
- *     score = 1 / (1 + exp(-(out_bias + sum_h out[h] * s(bias[h] + w[.][h] x))))
+ *     score = 1 / (1 + exp(-(out_bias
+ *                 + sum_h out[h] * softsign(bias[h] + w[.][h] x))))
  *
  * Most inputs of a session are 0 (one level of each text field is 1), so
  * weights lie per input and only those of inputs that are not 0 are added.
