@@ -120,6 +120,9 @@ install: module mine
 	    $(DESTDIR)/usr/share/ngx_crm/migrations
 	install -m 644 tracker/bots.list $(DESTDIR)/usr/share/ngx_crm/bots.list
 	install -m 755 tracker/bots-import $(DESTDIR)/usr/share/ngx_crm/bots-import
+	install -d $(DESTDIR)/usr/lib/systemd/system
+	install -m 644 mining/crm-mine-run@.service mining/crm-mine-run@.timer \
+	    $(DESTDIR)/usr/lib/systemd/system
 
 clean:
 	rm -rf $(BUILD)

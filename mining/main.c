@@ -32,8 +32,16 @@ static const main_command_t main_commands[] = {
     {"load", mining_load, "KIND FILE --site SITE [--rejects FILE]",
         "load customers, products, orders or clicks from CSV"},
 
-    {"run", mining_run, "[TASK...] --site SITE [--as-of TIME]",
-        "mine features, rfm, popular, coviewed and publish them"},
+    {"run", mining_run,
+        "[TASK...] --site SITE [--as-of TIME] [--seed NUMBER]"
+        " [--params JSON]",
+        "mine features, rfm, popular, ... and publish them"},
+
+    {"rollback", mining_rollback, "RUN",
+        "take a run back: the results before it are in force again"},
+
+    {"review", mining_review, "RUN --reviewer NAME",
+        "stand for the results of a run"},
 
     {"evaluate", mining_evaluate, "TASK ...",
         "measure a mining task on files, without a database"},

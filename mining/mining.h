@@ -59,6 +59,8 @@ int mining_migrate(const mining_settings_t *settings, int argc, char **argv);
 int mining_import(const mining_settings_t *settings, int argc, char **argv);
 int mining_load(const mining_settings_t *settings, int argc, char **argv);
 int mining_run(const mining_settings_t *settings, int argc, char **argv);
+int mining_rollback(const mining_settings_t *settings, int argc, char **argv);
+int mining_review(const mining_settings_t *settings, int argc, char **argv);
 int mining_evaluate(const mining_settings_t *settings, int argc, char **argv);
 int mining_campaigns(const mining_settings_t *settings, int argc, char **argv);
 int mining_status(const mining_settings_t *settings, int argc, char **argv);

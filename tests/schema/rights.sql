@@ -151,6 +151,7 @@ select is_empty(
         join pg_language as l on l.oid = p.prolang
        where n.nspname in ('crm', 'edge', 'etl', 'api', 'mart')
          and p.proowner = 'crm_owner'::regrole
+         and p.prokind <> 'a'  -- an aggregate names its functions by oid
          and not exists (select from unnest(p.proconfig) as c
                           where c = 'search_path=pg_catalog, pg_temp')
          and p.prosqlbody is null$$,
