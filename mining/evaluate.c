@@ -20,6 +20,7 @@ typedef struct {
 
 
 static const evaluate_task_t evaluate_tasks[] = {
+    {"baskets", mining_evaluate_baskets, MINING_EVALUATE_BASKETS},
     {"clv", mining_evaluate_clv, "--summary FILE"},
 
     {NULL, NULL, NULL}};

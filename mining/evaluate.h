@@ -13,7 +13,24 @@
 #pragma GCC visibility push(hidden)
 
 
+#define MINING_EVALUATE_BASKETS                                                \
+    "--file FILE --support SHARE [--confidence SHARE] "                        \
+    "[--basket COLUMN --item COLUMN] [--rules FILE [--all]]"
+
+int mining_evaluate_baskets(int argc, char **argv);
 int mining_evaluate_clv(int argc, char **argv);
+
+
+/* ---- evaluate_words.c: what they read and print alike -------------------- */
+
+#define MINING_EVALUATE_NUMBER_MAX 1e15
+
+double mining_evaluate_seconds(void); /* of the processor */
+/* Returns 0 for what is no finite number of at most that size. */
+int mining_evaluate_number(tracker_str_t text, double *value);
+/* Above 0 and up to 1; returns 0 after saying what is wrong. */
+int  mining_evaluate_share(const char *option, const char *text, double *value);
+void mining_evaluate_memory(void);
 
 
 #pragma GCC visibility pop

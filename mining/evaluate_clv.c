@@ -15,7 +15,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "evaluate.h"
 #include "learn/clv.h"
@@ -56,17 +55,6 @@ typedef struct {
 } clv_t;
 
 
-static double
-clv_seconds(void)
-{
-    struct timespec now;
-
-    (void) clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-
-    return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
-}
-
-
 static mining_result_e
 clv_header(clv_t *clv, const mining_csv_t *csv)
 {
@@ -95,22 +83,6 @@ clv_header(clv_t *clv, const mining_csv_t *csv)
 }
 
 
-static int
-clv_number(tracker_str_t field, double *value)
-{
-    char text[64], *end;
-
-    if (field.len == 0 || field.len >= sizeof(text)) {
-        return 0;
-    }
-    memcpy(text, field.data, field.len);
-    text[field.len] = '\0';
-    *value = strtod(text, &end);
-
-    return *end == '\0' && isfinite(*value) && fabs(*value) <= 1e15;
-}
-
-
 static mining_result_e
 clv_row(clv_t *clv, const mining_csv_t *csv)
 {
@@ -123,7 +95,8 @@ clv_row(clv_t *clv, const mining_csv_t *csv)
         given[i] = 0;
         if (clv->fields[i] >= 0
             && ((unsigned) clv->fields[i] >= csv->nfields
-                || !clv_number(csv->fields[clv->fields[i]], &given[i])
+                || !mining_evaluate_number(
+                    csv->fields[clv->fields[i]], &given[i])
                 || given[i] < 0))
         {
             mining_say("evaluate: %s:%d: %s is no number of 0 or more",
@@ -254,7 +227,7 @@ clv_fit(clv_t *clv)
     mining_result_e rc;
 
     bad = 0;
-    start = clv_seconds();
+    start = mining_evaluate_seconds();
     rc = mining_bgnbd_fit(clv->buyers, clv->n, &clv->buys, &bad);
     if (rc != MINING_OK) {
         mining_say("evaluate: %s: %s", clv->path,
@@ -267,13 +240,14 @@ clv_fit(clv_t *clv)
                   "bgnbd_a %.6f\nbgnbd_b %.6f\nbgnbd_log_likelihood %.6f\n"
                   "bgnbd_seconds %.6f\n",
         clv->n, clv->buys.groups, clv->buys.r, clv->buys.alpha, clv->buys.a,
-        clv->buys.b, clv->buys.log_likelihood, clv_seconds() - start);
+        clv->buys.b, clv->buys.log_likelihood,
+        mining_evaluate_seconds() - start);
 
     if (clv->fields[CLV_SPEND] < 0) {
         return MINING_OK;
     }
 
-    start = clv_seconds();
+    start = mining_evaluate_seconds();
     rc = mining_spend_fit(clv->buyers, clv->n, &clv->spends, &bad);
     if (rc != MINING_OK) {
         mining_say("evaluate: %s: what was spent: %s", clv->path,
@@ -287,7 +261,7 @@ clv_fit(clv_t *clv)
                   "spend_v %.6f\nspend_log_likelihood %.6f\n"
                   "spend_seconds %.6f\n",
         clv->spends.n, clv->spends.p, clv->spends.q, clv->spends.v,
-        clv->spends.log_likelihood, clv_seconds() - start);
+        clv->spends.log_likelihood, mining_evaluate_seconds() - start);
 
     return MINING_OK;
 }
@@ -318,7 +292,7 @@ clv_predict(clv_t *clv)
     unsigned k;
 
     sum = actual = error = square = total = 0;
-    start = clv_seconds();
+    start = mining_evaluate_seconds();
 
     for (i = 0; i < clv->n; i++) {
         n = mining_bgnbd_expected(&clv->buys, &clv->buyers[i], CLV_HORIZON);
@@ -332,7 +306,7 @@ clv_predict(clv_t *clv)
             mining_bgnbd_alive(&clv->buys, &clv->buyers[i]), most);
     }
     (void) printf("expected_39w %.4f\nexpected_us_per_customer %.3f\n", sum,
-        (clv_seconds() - start) * 1e6 / (double) clv->n);
+        (mining_evaluate_seconds() - start) * 1e6 / (double) clv->n);
 
     if (clv->fields[CLV_ACTUAL] >= 0) {
         (void) printf("actual_39w %.0f\nmae_39w %.6f\nrmse_39w %.6f\n", actual,
@@ -365,7 +339,6 @@ mining_evaluate_clv(int argc, char **argv)
     clv_t           clv;
     unsigned        nwords;
     const char     *words[16];
-    struct rusage   usage;
     mining_result_e rc;
 
     memset(&clv, 0, sizeof(clv));
@@ -393,8 +366,7 @@ mining_evaluate_clv(int argc, char **argv)
     }
     if (rc == MINING_OK) {
         clv_predict(&clv);
-        (void) getrusage(RUSAGE_SELF, &usage);
-        (void) printf("peak_kbytes %ld\n", usage.ru_maxrss);
+        mining_evaluate_memory();
     }
 
     free(clv.buyers);

@@ -1,5 +1,6 @@
 """test_evaluate.py - off-line measurements, and the specification's cases."""
 
+import csv
 import gzip
 import os
 import random
@@ -87,6 +88,117 @@ def test_a_bad_summary_is_refused_with_its_line(tmp_path, text, said):
     assert said in done.stderr
     assert 'bgnbd_r' not in done.stdout
     assert 'Sanitizer' not in done.stderr
+
+
+def counted_by_hand(baskets, least, confidence):
+    """Frequent sets, and rules as (left, right): numbers and redundancy."""
+    sets, level = {}, [frozenset([i]) for i in set().union(*baskets)]
+    while level:
+        sets.update((s, n) for s in level
+                    if (n := sum(s <= b for b in baskets)) >= least)
+        kept = [s for s in level if s in sets]
+        level = list({a | b for a in kept for b in kept
+                      if len(a | b) == len(a) + 1})
+    sets[frozenset()] = len(baskets)
+    best = {(s - {y}, y): n / sets[s - {y}]
+            for s, n in sets.items() for y in s}
+    rules = {}
+    for (left, y), own in best.items():
+        if left and own >= confidence:
+            all_ = sets[left | {y}]
+            rules[left, y] = (
+                all_ / len(baskets), own,
+                own * len(baskets) / sets[frozenset([y])], all_,
+                any(c >= own for (less, z), c in best.items()
+                    if z == y and less < left))
+    return sets, rules
+
+
+@pytest.mark.parametrize('form', ['lines', 'blanks', 'rows'])
+def test_baskets_are_counted_as_by_hand(tmp_path, form):
+    draw = random.Random(3)
+    names = ['tea, green', 'a "cup"'] + [f'item {i}' for i in range(8)]
+    if form == 'blanks':
+        names = [str(i) for i in range(10)]
+    baskets = [frozenset(n for i, n in enumerate(names)
+                         if draw.random() < 2 / (i + 3)) | {names[0]}
+               for _ in range(150)]
+    path, out = tmp_path / 'b.csv.gz', tmp_path / 'rules.csv'
+    words = ['--file', str(path), '--support', '.05', '--confidence', '.4',
+             '--rules', str(out), '--all']
+    with gzip.open(path, 'wt', newline='') as f:
+        if form == 'rows':
+            rows = [(f'b{i}', n) for i, b in enumerate(baskets) for n in b]
+            draw.shuffle(rows)
+            csv.writer(f).writerows([('order', 'product')] + rows)
+            words += ['--basket', 'order', '--item', 'product']
+        elif form == 'lines':
+            csv.writer(f).writerows(sorted(b) for b in baskets)
+        else:
+            f.writelines('  '.join(b) + ' \n\n' for b in baskets)
+    got = values('baskets', *words)
+    sets, rules = counted_by_hand(baskets, 8, .4)
+    assert got['baskets'] == 150
+    assert got['itemsets'] == len(sets) - 1
+    assert got['rules'] == len(rules)
+    with open(out, newline='') as f:
+        rows = list(csv.reader(f))[1:]
+    assert len(rows) == len(rules)
+    for left, right, support, confidence, lift, count, redundant in rows:
+        want = rules[frozenset(left.split(';')), right]
+        assert [float(support), float(confidence), float(lift)] \
+            == pytest.approx(want[:3], abs=1e-9)
+        assert (int(count), redundant == '1') == want[3:]
+    assert got['rules_kept'] == sum(not r[4] for r in rules.values()) > 0
+
+
+@pytest.mark.parametrize('name, support, confidence, sizes, rules', [
+    ('groceries.csv', '.0003', '.5',
+     [166, 6246, 37848, 62293, 40850, 14802, 3711, 675, 85, 6], 311948),
+    ('groceries.csv', '.001', '.8', [157, 2981, 6831, 3137, 376, 10], 410),
+    ('fimi_retail.dat.gz', '.001', '.5', [2117, 3260, 1794, 382, 36], 5731)])
+def test_baskets_of_the_public_sets(name, support, confidence, sizes, rules):
+    path = f'{SHARED}/baskets/{name}'
+    if not os.path.exists(path):
+        pytest.skip('the real data are not beside the project')
+    got = values('baskets', '--file', path, '--support', support,
+                 '--confidence', confidence)
+    assert [got[f'itemsets_{i + 1}'] for i in range(len(sizes))] == sizes
+    assert got['itemsets'] == sum(sizes)
+    assert got['rules'] == rules
+    assert 0 < got['rules_kept'] < rules
+
+
+@pytest.mark.parametrize('data, words, said', [
+    (b'', (), ':1: there is no basket'),
+    (b'\n\n \n', (), ':1: there is no basket'),
+    (b'a,b\n\0,b\n', (), ':2: there is a NUL'),
+    (b'a,b\na,"b\n', (), ':2: a quote is never closed'),
+    (b'a,b\n"a"x,b\n', (), ':2: text follows a closing quote'),
+    (b'a' * 9000 + b',b\n', (), ':1: an item is over 8192 bytes'),
+    (b'a,b\n' + b'a,' * 600000, (), ':2: the line is over 1048576 bytes'),
+    (b'o,p\n1,a\n', ('--basket', 'o', '--item', 'q'), ':1: the first line'),
+    (b'o,p\n1,a\n1,\n', ('--basket', 'o', '--item', 'p'), ':3: basket or'),
+    (b'o,p\n', ('--basket', 'o', '--item', 'p'), 'there is no basket'),
+    (b'\n'.join([','.join(map(str, range(40))).encode()] * 9), (),
+     'take a --support above .1')],
+    ids=['empty', 'blank', 'nul', 'quote', 'tail', 'item', 'line', 'column',
+         'cell', 'header', 'sets'])
+def test_bad_baskets_are_refused_with_their_line(tmp_path, data, words, said):
+    (tmp_path / 'b').write_bytes(data)
+    done = evaluate('baskets', '--file', str(tmp_path / 'b'), '--support',
+                    '.1', *words)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert 'rules' not in done.stdout
+    assert 'Sanitizer' not in done.stderr
+
+
+@pytest.mark.parametrize('share', ['0', '-1', '1.1', 'nan', 'x', '1e-400'])
+def test_a_support_that_is_no_share_is_refused(share):
+    done = evaluate('baskets', '--file', 'x', '--support', share)
+    assert done.returncode == 2
+    assert '--support takes a share' in done.stderr
 
 
 @pytest.mark.parametrize('path, conditions', [
