@@ -37,6 +37,7 @@ typedef struct ngx_http_crm_health_s    ngx_http_crm_health_t;
 typedef struct ngx_http_crm_consent_s   ngx_http_crm_consent_t;
 typedef struct ngx_http_crm_anonymize_s ngx_http_crm_anonymize_t;
 typedef struct ngx_http_crm_link_s      ngx_http_crm_link_t;
+typedef struct ngx_http_crm_places_s    ngx_http_crm_places_t;
 
 
 /* Counters of all workers, in shared memory; one name and help text each in
@@ -63,6 +64,8 @@ typedef enum {
     NGX_HTTP_CRM_DECISIONS,       /* slots asked for */
     NGX_HTTP_CRM_SLOTS_FILLED,    /* slots whose content left */
     NGX_HTTP_CRM_SLOTS_UNCLOSED,  /* markers without an end, passed unchanged */
+    NGX_HTTP_CRM_SLOTS_ABORTED,   /* slots whose content left in part or not */
+    NGX_HTTP_CRM_PAGES_HELD,      /* pages kept back until a slot or the end */
     NGX_HTTP_CRM_SETS,            /* campaign sets compiled */
     NGX_HTTP_CRM_SETS_REFUSED,    /* campaign sets with a fault */
     NGX_HTTP_CRM_PROFILES_LARGE,  /* profiles too large for a zone cell */
@@ -134,6 +137,11 @@ typedef struct {
     ngx_http_crm_robots_t *robots;  /* crm_bots; NULL: nobody is one */
     ngx_http_crm_watch_t  *watches; /* files that may get a new version */
 
+    struct {
+        ngx_module_t  *module; /* NULL: this nginx has no such directive */
+        ngx_command_t *command;
+    } foreign[4]; /* by ngx_http_crm_foreign_e */
+
     /* the worker's own, set in init_process, released in exit_process */
     tracker_keys_t           keys;     /* read by the master, kept over fork */
     ngx_http_crm_journals_t *journals; /* NULL: no journal could be had */
@@ -191,22 +199,23 @@ typedef struct {
 } ngx_http_crm_prop_conf_t;
 
 typedef struct {
-    ngx_flag_t           enable;  /* crm */
-    ngx_flag_t           dry_run; /* crm_dry_run: nothing leaves */
-    ngx_uint_t           capture; /* crm_capture */
-    ngx_http_crm_site_t *site;    /* crm_site */
-    ngx_str_t            site_name;
-    ngx_str_t            cookie_name;     /* crm_cookie */
-    ngx_str_t            cookie_tail;     /* "; Path=/; Max-Age=…" ready */
-    ngx_uint_t           cookie_secure;   /* 0 off, 1 on, 2 auto: on TLS */
-    time_t               session_timeout; /* seconds */
-    ngx_array_t         *events;          /* of ngx_http_crm_event_conf_t */
-    ngx_flag_t           markers;         /* crm_slot markers */
-    ngx_msec_t           budget;          /* crm_budget, ms per request */
-    ngx_uint_t           collect;         /* crm_collect */
-    size_t               collect_max;     /* bytes of a body, inflated too */
-    ngx_array_t         *keys;            /* of ngx_http_crm_key_t */
-    ngx_array_t         *origins;         /* of ngx_str_t; "any" for all */
+    ngx_flag_t             enable;  /* crm */
+    ngx_flag_t             dry_run; /* crm_dry_run: nothing leaves */
+    ngx_uint_t             capture; /* crm_capture */
+    ngx_http_crm_site_t   *site;    /* crm_site */
+    ngx_str_t              site_name;
+    ngx_str_t              cookie_name;     /* crm_cookie */
+    ngx_str_t              cookie_tail;     /* "; Path=/; Max-Age=…" ready */
+    ngx_uint_t             cookie_secure;   /* 0 off, 1 on, 2 auto: on TLS */
+    time_t                 session_timeout; /* seconds */
+    ngx_array_t           *events;          /* of ngx_http_crm_event_conf_t */
+    ngx_flag_t             markers;         /* crm_slot markers */
+    ngx_http_crm_places_t *places;          /* crm_slot NAME …; NULL: none */
+    ngx_msec_t             budget;          /* crm_budget, ms per request */
+    ngx_uint_t             collect;         /* crm_collect */
+    size_t                 collect_max;     /* bytes of a body, inflated too */
+    ngx_array_t           *keys;            /* of ngx_http_crm_key_t */
+    ngx_array_t           *origins;         /* of ngx_str_t; "any" for all */
 
     ngx_http_crm_extracts_t *extracts;    /* crm_extract; NULL: none */
     size_t                   extract_max; /* crm_extract_max, bytes */
@@ -241,7 +250,7 @@ typedef struct {
     ngx_http_crm_campaigns_t *campaigns; /* that hold `set`, once held */
     ngx_http_crm_lookup_t    *lookup;    /* under way for this request */
     void                     *offer;     /* of ngx_http_crm_offer.c */
-    void                     *filter;    /* of ngx_http_crm_slot_filter.c */
+    void                     *page;      /* of ngx_http_crm_slot.c */
     void                     *collect;   /* of ngx_http_crm_collect.c */
     void                     *said;      /* of ngx_http_crm_upstream.c */
     void                     *extract;   /* of ngx_http_crm_extract.c */
@@ -269,6 +278,8 @@ typedef struct {
     unsigned personal : 1;    /* consent: and served by what is known */
     unsigned consent_new : 1; /* it changed; recorded once the cookie went */
     unsigned cookie_seen : 1; /* one of our name came, good or bad */
+    unsigned hidden : 1;      /* conditions and ranges, from the shop */
+    unsigned slots_due : 1;   /* this page is changed, or may be: private */
 } ngx_http_crm_ctx_t;
 
 
@@ -288,6 +299,7 @@ struct ngx_http_crm_campaigns_s {
 extern ngx_module_t ngx_http_crm_module;      /* conf, phases, variables */
 extern ngx_module_t ngx_http_crm_head_module; /* header filter, before gunzip */
 extern ngx_module_t ngx_http_crm_body_module; /* slot filter, after gunzip */
+extern ngx_module_t ngx_http_crm_peek_module; /* before every other filter */
 
 #define ngx_http_crm_count(cmcf, which)                                        \
     (void) ngx_atomic_fetch_add(&(cmcf)->counters->value[which], 1)
@@ -336,7 +348,6 @@ char *ngx_http_crm_keys_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_crm_timeout_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_crm_capture_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_crm_event_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-char *ngx_http_crm_slot_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_crm_budget_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* ---- ngx_http_crm_visitor.c: cookie in, cookie out ---------------------- */
@@ -654,7 +665,82 @@ ngx_http_crm_attr_pt ngx_http_crm_attr_find(personalize_str_t path);
 /* Content handler of crm_decide: GET …?slots=a,b */
 ngx_int_t ngx_http_crm_decide_handler(ngx_http_request_t *r);
 
+/* ---- ngx_http_crm_slot.c: the slots of one page ------------------------- */
+
+typedef enum {
+    NGX_HTTP_CRM_PLACE_BEFORE = 0,
+    NGX_HTTP_CRM_PLACE_AFTER,
+    NGX_HTTP_CRM_PLACE_REPLACE
+} ngx_http_crm_place_e;
+
+/* crm_slot NAME before|after|replace "literal", all of a location. */
+struct ngx_http_crm_places_s {
+    personalize_literals_t literals;
+    personalize_str_t      slot[PERSONALIZE_LITERALS_MAX]; /* of each */
+    ngx_http_crm_place_e   where[PERSONALIZE_LITERALS_MAX];
+};
+
+/* A slot of the page that has been decided. */
+typedef struct {
+    ngx_str_t       name;
+    ngx_str_t       content;
+    tracker_shown_t shown;
+    ngx_uint_t      queued;  /* contents on their way to the client */
+    ngx_uint_t      sent;    /* of them, contents that left */
+    ngx_uint_t      counted; /* of them, counted as shown */
+    unsigned        filled : 1;
+    unsigned        recorded : 1;
+} ngx_http_crm_fill_t;
+
+/* Of the main request. */
+typedef struct {
+    ngx_http_crm_fill_t *slots[TRACKER_EVENT_SLOTS_MAX];
+    ngx_uint_t           nslots;
+    ngx_uint_t           queued; /* sum over the slots, less what was counted */
+    ngx_uint_t           unclosed;
+} ngx_http_crm_page_t;
+
+char *ngx_http_crm_slot_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+/* 1 if it is the name of a slot (docs/campaigns.md). */
+ngx_uint_t ngx_http_crm_slot_name(const u_char *name, size_t len);
+/* 1 if the location has slots of any kind. */
+#define ngx_http_crm_has_slots(clcf) ((clcf)->markers || (clcf)->places != NULL)
+/* The page of this request; NULL: memory. */
+ngx_http_crm_page_t *ngx_http_crm_page_get(
+    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+/* The slot of that name if it has content, else NULL; decided once a page. */
+ngx_int_t ngx_http_crm_slot_find(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t name, ngx_http_crm_fill_t **found);
+/* Notes as shown what has left since the last call. */
+void ngx_http_crm_slot_record(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+/* Notes as aborted what did not leave; no more of it will. */
+void ngx_http_crm_slot_abort(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+
+/* ---- ngx_http_crm_peek.c: looks before the header leaves ---------------- */
+
+/* Directives of nginx's own filters that matter to ours. */
+typedef enum {
+    NGX_HTTP_CRM_FOREIGN_GUNZIP = 0,
+    NGX_HTTP_CRM_FOREIGN_SSI,
+    NGX_HTTP_CRM_FOREIGN_BEFORE, /* add_before_body */
+    NGX_HTTP_CRM_FOREIGN_AFTER,  /* add_after_body */
+    NGX_HTTP_CRM_NFOREIGN
+} ngx_http_crm_foreign_e;
+
+/* 1 if the location has that directive on, or set. */
+ngx_uint_t ngx_http_crm_foreign(
+    ngx_http_request_t *r, ngx_http_crm_foreign_e which);
+
 /* ---- ngx_http_crm_slot_head.c: what the answer's header says ------------ */
+
+/* 1 if slots of this answer of the main request may be filled. */
+ngx_uint_t ngx_http_crm_slot_wanted(
+    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+ngx_uint_t ngx_http_crm_slot_encoded(ngx_http_request_t *r);
+/* The conditions and ranges of a request whose answer is changed are void;
+ * else they are nginx's to judge, where the shop was not shown them. */
+void ngx_http_crm_slot_conditions(
+    ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
 
 /*
  * Writes the head of a personalised answer and sends the cookie.  To be called
@@ -671,7 +757,7 @@ ngx_int_t ngx_http_crm_cache_control(ngx_http_request_t *r, const char *value);
 
 typedef enum {
     NGX_HTTP_CRM_PIECE_PLAIN = 0, /* points to somebody else's bytes */
-    NGX_HTTP_CRM_PIECE_SMALL,     /* has room for a marker */
+    NGX_HTTP_CRM_PIECE_SMALL,     /* has room for a marker or a literal */
     NGX_HTTP_CRM_PIECE_LARGE,     /* has room for a marker and a default */
     NGX_HTTP_CRM_PIECE_KINDS
 } ngx_http_crm_piece_e;
@@ -682,6 +768,7 @@ struct ngx_http_crm_piece_s {
     ngx_buf_t             buf; /* first: a buf with our tag is a piece */
     ngx_http_crm_piece_e  kind;
     u_char               *data; /* its own room */
+    ngx_uint_t           *sent; /* raised when its bytes have left; or NULL */
     ngx_http_crm_piece_t *next; /* in the list of free ones */
 };
 
