@@ -329,6 +329,8 @@ ngx_http_crm_peek_copy(
     ngx_buf_t   *copy;
     ngx_chain_t *cl;
 
+    ngx_http_crm_main_conf_t *cmcf;
+
     len = (size_t) ngx_buf_size(b);
 
     if (ngx_buf_special(b) || len == 0) {
@@ -355,6 +357,11 @@ ngx_http_crm_peek_copy(
 
     ngx_http_crm_peek_consume(b);
 
+    if (peek->held == NULL) {
+        cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
+        ngx_http_crm_count(cmcf, NGX_HTTP_CRM_PAGES_HELD);
+    }
+
     cl->buf = copy;
     cl->next = NULL;
     *peek->last = cl;
@@ -369,13 +376,6 @@ static ngx_int_t
 ngx_http_crm_peek_hold(
     ngx_http_request_t *r, ngx_http_crm_peek_t *peek, ngx_chain_t *in)
 {
-    ngx_http_crm_main_conf_t *cmcf;
-
-    if (peek->held == NULL && in != NULL) {
-        cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
-        ngx_http_crm_count(cmcf, NGX_HTTP_CRM_PAGES_HELD);
-    }
-
     for (/* void */; in != NULL; in = in->next) {
         if (ngx_http_crm_peek_copy(r, peek, in->buf) != NGX_OK) {
             return NGX_ERROR;
@@ -397,6 +397,29 @@ ngx_http_crm_peek_drop(ngx_chain_t *in)
 }
 
 
+/*
+ * A header filter wants another answer: a range that cannot be had.  The owner
+ * of the page believes its header sent and goes on, so what comes is dropped,
+ * and an error_page, which would start the request anew, is not looked for.
+ */
+static ngx_int_t
+ngx_http_crm_peek_refuse(ngx_http_request_t *r, ngx_http_crm_peek_t *peek,
+    ngx_chain_t *in, ngx_int_t status)
+{
+    ngx_int_t rc;
+
+    r->error_page = 1;
+    rc = ngx_http_special_response_handler(r, status);
+
+    /* it has gone through this very filter */
+    ngx_http_set_ctx(r, peek, ngx_http_crm_peek_module);
+    peek->drop = 1;
+    (void) ngx_http_crm_peek_drop(in);
+
+    return rc;
+}
+
+
 /* It is known now: the header leaves, then all that was held, then `in`. */
 static ngx_int_t
 ngx_http_crm_peek_release(ngx_http_request_t *r, ngx_http_crm_peek_t *peek,
@@ -415,7 +438,7 @@ ngx_http_crm_peek_release(ngx_http_request_t *r, ngx_http_crm_peek_t *peek,
     }
 
     if (rc > NGX_OK) {
-        return ngx_http_filter_finalize_request(r, NULL, rc);
+        return ngx_http_crm_peek_refuse(r, peek, in, rc);
     }
 
     if (r->header_only) {

@@ -582,10 +582,9 @@ ngx_http_crm_body_send(ngx_http_request_t *r, ngx_http_crm_body_t *body)
 
     rc = ngx_http_crm_next_body_filter(r, body->pieces.out);
 
-    if (rc != NGX_ERROR) {
-        ngx_http_crm_piece_sent(r, &body->pieces);
-        ngx_http_crm_slot_record(r, body->ctx);
-    }
+    /* after an error too: what left before it has left */
+    ngx_http_crm_piece_sent(r, &body->pieces);
+    ngx_http_crm_slot_record(r, body->ctx);
 
     return rc;
 }
