@@ -52,6 +52,7 @@ typedef struct {
     unsigned       pause_ms;
     int64_t        failing_ms; /* since when */
     int64_t        said_ms;
+    char           said[256]; /* the error of that time */
 
     int64_t share_ms; /* when due */
     int64_t publish_ms;
@@ -432,8 +433,10 @@ import_void(import_t *im)
 static void
 import_failed(import_t *im, mining_result_e rc)
 {
-    int64_t now;
+    int64_t     now;
+    const char *error;
 
+    error = im->store == IMPORT_REDIS ? im->redis.error : im->db.error;
     now = mining_tick_ms();
     if (im->failures++ == 0) {
         im->failing_ms = now;
@@ -441,14 +444,18 @@ import_failed(import_t *im, mining_result_e rc)
         im->said_ms = 0;
     }
 
-    if (im->said_ms == 0 || now - im->said_ms >= IMPORT_REPORT_MS) {
+    if (im->said_ms == 0 || now - im->said_ms >= IMPORT_REPORT_MS
+        || strncmp(im->said, error, sizeof(im->said) - 1) != 0)
+    {
         im->said_ms = now;
+        im->said[0] = '\0';
+        mining_text(im->said, sizeof(im->said), "%s", error);
         if (im->store == IMPORT_REDIS) {
             mining_say("import: redis %s: %s (%s), trying again",
-                im->redis.where, im->redis.error, mining_result_text(rc));
+                im->redis.where, error, mining_result_text(rc));
         } else {
-            mining_say("import: postgresql: %s (%s), trying again",
-                im->db.error, mining_result_text(rc));
+            mining_say("import: postgresql: %s (%s), trying again", error,
+                mining_result_text(rc));
         }
     }
 

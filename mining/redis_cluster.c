@@ -187,6 +187,7 @@ mining_cluster_close(mining_redis_t *redis)
             redisFree(redis->nodes[i].context);
             redis->nodes[i].context = NULL;
         }
+        redis->nodes[i].unflushed = 0; /* what was unsent is void, too */
     }
 
     for (; redis->owed_first < redis->owed_last; redis->owed_first++) {

@@ -110,6 +110,10 @@ CONF = {'http': HTTP + '''
             default_type text/html;
             return 200 "<p>$crm_country $crm_device $crm_bot</p>";
         }
+        location /asked/ {
+            alias @RUN@/pages/;
+            crm_consent $arg_ok measure=~m personalize=~p;
+        }
 '''}
 
 
@@ -147,6 +151,23 @@ def test_place_device_and_source(shop, visitor):
         assert first[name] == second[name] == value
     assert second['geo'] == first['geo']
     assert 'bot' not in first
+
+
+def test_without_consent_nothing_is_looked_up(shop, visitor):
+    """Neither place, device nor campaign."""
+    path = '/asked/plain.html?utm_source=news&utm_campaign=x&gclid=1'
+    person = {'User-Agent': CHROME, 'X-Forwarded-For': '192.0.2.7'}
+    for answer, measured in (('', False), ('&ok=p', False), ('&ok=m', True)):
+        _, _, rid = visitor(**person).get(path + answer, Referer='https://a.de/b')
+        row = poll(lambda r=rid: (shop.events(r) if measured else shop.sql(
+            "select to_jsonb(e) from crm.event e where req->>'path' = "
+            "'/asked/plain.html' and ctx->>'consent' = %s",
+            answer[4:])), 'the event')[0]
+        found = set((row if measured else row[0])['ctx'])
+        if measured:
+            assert found >= {'geo', 'device', 'browser', 'os', 'traffic'}
+        else:
+            assert found <= {'ip', 'ua', 'ref', 'lang', 'consent'}
 
 
 def test_flat_layout_and_unknown_addresses(shop, visitor):
