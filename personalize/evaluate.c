@@ -436,3 +436,13 @@ personalize_condition_fits(
 
     return run(&scope, entry);
 }
+
+
+int
+personalize_condition_fits_value(const personalize_clause_t *clauses, int entry,
+    personalize_view_t *view, const personalize_value_t *root)
+{
+    scope_t scope = {view, clauses, root, root};
+
+    return run(&scope, entry);
+}
