@@ -385,11 +385,13 @@ compile_group(personalize_compiler_t *c, json_t *name, int in, targets_t to,
 {
     json_t *list;
 
-    if (!json_is_string(name)) {
-        return wrong(c, to, entry, "must be the name of a saved group");
+    if (!json_is_string(name) && !c->lenient) {
+        return personalize_fault(c, "must be the name of a saved group");
     }
 
-    list = json_object_get(c->groups, json_string_value(name));
+    list = json_is_string(name)
+               ? json_object_get(c->groups, json_string_value(name))
+               : NULL;
 
     if (list == NULL && !c->lenient) {
         return personalize_fault(c, "names a saved group that is not there");

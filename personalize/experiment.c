@@ -306,8 +306,7 @@ audience_fits(personalize_trial_t *trial, const personalize_path_t *path,
 
 /* A bandit's weights are those of the first context that fits. */
 static int
-leaf_of(
-    personalize_trial_t *trial, const personalize_experiment_t *experiment)
+leaf_of(personalize_trial_t *trial, const personalize_experiment_t *experiment)
 {
     unsigned i;
 

@@ -194,6 +194,11 @@ evaluate(personalize_trial_t *trial, const personalize_path_t *up, uint32_t n,
 
     trial->view.steps--;
     try_rules(trial, &path, &set->features[n], flag);
+
+    if (trial->view.steps == 0) { /* conditions did not hold for want of them */
+        memset(flag, 0, sizeof(personalize_flag_t));
+        flag->source = PERSONALIZE_SOURCE_CIRCLE;
+    }
 }
 
 

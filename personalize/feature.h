@@ -87,7 +87,7 @@ struct personalize_experiment_s {
     personalize_namespace_t        space;
     const personalize_variation_t *variations;
     const personalize_range_t     *ranges;
-    const personalize_leaf_t      *leaves;
+    personalize_leaf_t            *leaves;
     unsigned                       nvariations;
     unsigned                       nranges;
     unsigned                       nleaves;

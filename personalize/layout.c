@@ -199,12 +199,14 @@ compile_bandit(personalize_compiler_t *c, const json_t *object, double coverage,
 }
 
 
+/* Ranges that are given outright also hold for a bandit's contexts. */
 static personalize_result_e
 compile_ranges(personalize_compiler_t *c, const json_t *object,
     personalize_experiment_t *experiment)
 {
     double               coverage;
     size_t               path;
+    unsigned             i;
     json_t              *list;
     personalize_result_e rc;
 
@@ -216,23 +218,27 @@ compile_ranges(personalize_compiler_t *c, const json_t *object,
         return rc;
     }
 
-    if (list != NULL) {
+    if (list == NULL) {
+        experiment->nranges = experiment->nvariations;
+        rc = compile_weights(
+            c, object, experiment->nvariations, coverage, &experiment->ranges);
+
+    } else {
         path = personalize_path_push(c, ".ranges");
         rc = personalize_ranges_compile(
             c, list, &experiment->ranges, &experiment->nranges);
-        if (rc == PERSONALIZE_OK) {
-            personalize_path_pop(c, path);
-        }
-        return rc;
+        personalize_path_pop(c, path);
     }
 
-    experiment->nranges = experiment->nvariations;
-    rc = compile_weights(
-        c, object, experiment->nvariations, coverage, &experiment->ranges);
+    if (rc == PERSONALIZE_OK) {
+        rc = compile_bandit(c, object, coverage, experiment);
+    }
 
-    return rc == PERSONALIZE_OK
-               ? compile_bandit(c, object, coverage, experiment)
-               : rc;
+    for (i = 0; i < experiment->nleaves && list != NULL; i++) {
+        experiment->leaves[i].ranges = experiment->ranges;
+    }
+
+    return rc;
 }
 
 

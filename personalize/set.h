@@ -363,6 +363,11 @@ double personalize_hash_end(uint32_t hash);
 uint32_t personalize_hash_key(personalize_str_t key);
 
 
+/* ---- lower.c ------------------------------------------------------------ */
+
+uint32_t personalize_lower(uint32_t point);
+
+
 /* ---- value.c ------------------------------------------------------------ */
 
 /* Packs JSON; the new end, or NULL if it does not fit. */

@@ -35,6 +35,7 @@ json_t *decrypt_text(const char *encrypted, const char *key);
 typedef struct {
     personalize_set_t     *set;
     personalize_context_t  context;
+    json_t                *loaded; /* documents */
     personalize_value_t    root;
     personalize_stickies_t stickies;
     personalize_sticky_t   entries[CONTEXT_STICKIES];

@@ -115,6 +115,7 @@ context_open(context_t *at, json_t *context, json_t *experiment)
 void
 context_close(context_t *at)
 {
+    json_decref(at->loaded);
     personalize_set_free(at->set);
 }
 
@@ -155,6 +156,22 @@ experiment_of(const json_t *rule, const char *feature)
 }
 
 
+static json_t *
+equal_weights(const json_t *experiment)
+{
+    size_t  i, n;
+    json_t *weights = json_array();
+
+    n = json_array_size(json_object_get(experiment, "variations"));
+
+    for (i = 0; i < n; i++) {
+        (void) json_array_append_new(weights, json_real(1.0 / (double) n));
+    }
+
+    return weights;
+}
+
+
 /* Adds what a contextual bandit chose to the experiment and its result. */
 static void
 add_bandit(json_t *context, const json_t *rule, const personalize_flag_t *flag,
@@ -181,9 +198,8 @@ add_bandit(json_t *context, const json_t *rule, const personalize_flag_t *flag,
         (void) json_object_set_new(chosen, "leafId", json_integer(-1));
     }
 
-    if (weights != NULL) {
-        (void) json_object_set(chosen, "variationWeights", weights);
-    }
+    (void) json_object_set_new(chosen, "variationWeights",
+        weights != NULL ? json_incref(weights) : equal_weights(experiment));
     put(chosen, "banditVersion", bandit);
 
     if (flag->outcome.hash_used) {
@@ -273,7 +289,9 @@ is_asked(json_t *context, const char *attribute)
     {
         json_array_foreach(json_object_get(feature, "rules"), i, rule)
         {
-            if (!personalize_truth_of(rule, "variations")) {
+            if (!personalize_truth_of(rule, "variations")
+                && !personalize_truth_of(rule, "contextualVariations"))
+            {
                 continue;
             }
 
@@ -308,6 +326,31 @@ is_visitor(context_t *at, const personalize_sticky_t *sticky)
 }
 
 
+/* The document of an attribute's value, made if it is not there. */
+static json_t *
+document_of(json_t *documents, const personalize_sticky_t *sticky)
+{
+    char              buf[PERSONALIZE_VALUE_TEXT], name[4096];
+    json_t           *document;
+    personalize_str_t value;
+
+    value = personalize_value_text(&sticky->value, buf);
+    (void) snprintf(name, sizeof(name), "%.*s||%.*s",
+        (int) sticky->attribute.len, sticky->attribute.data, (int) value.len,
+        value.data);
+
+    document = json_object_get(documents, name);
+    if (document == NULL) {
+        document = json_pack("{s:o,s:o,s:{}}", "attributeName",
+            json_of_str(sticky->attribute), "attributeValue",
+            json_of_str(value), "assignments");
+        (void) json_object_set_new(documents, name, document);
+    }
+
+    return document;
+}
+
+
 void
 context_stick(context_t *at, json_t *context, json_t *documents)
 {
@@ -319,6 +362,7 @@ context_stick(context_t *at, json_t *context, json_t *documents)
     at->stickies.entries = at->entries;
     at->stickies.max = CONTEXT_STICKIES;
     at->context.stickies = &at->stickies;
+    at->loaded = json_object();
 
     json_array_foreach(documents, i, document)
     {
@@ -336,6 +380,8 @@ context_stick(context_t *at, json_t *context, json_t *documents)
         {
             continue;
         }
+
+        (void) document_of(at->loaded, &sticky);
 
         json_object_foreach(
             json_object_get(document, "assignments"), experiment, variation)
@@ -355,29 +401,16 @@ context_stick(context_t *at, json_t *context, json_t *documents)
 json_t *
 context_documents(context_t *at)
 {
-    char                        buf[PERSONALIZE_VALUE_TEXT], name[4096];
+    char                        name[4096];
     unsigned                    i;
     json_t                     *documents, *document;
-    personalize_str_t           value;
     const personalize_sticky_t *sticky;
 
-    documents = json_object();
+    documents = json_incref(at->loaded);
 
     for (i = 0; i < at->stickies.n; i++) {
         sticky = &at->entries[i];
-        value = personalize_value_text(&sticky->value, buf);
-        (void) snprintf(name, sizeof(name), "%.*s||%.*s",
-            (int) sticky->attribute.len, sticky->attribute.data,
-            (int) value.len, value.data);
-
-        document = json_object_get(documents, name);
-        if (document == NULL) {
-            document = json_pack("{s:o,s:o,s:{}}", "attributeName",
-                json_of_str(sticky->attribute), "attributeValue",
-                json_of_str(value), "assignments");
-            (void) json_object_set_new(documents, name, document);
-        }
-
+        document = document_of(documents, sticky);
         (void) snprintf(name, sizeof(name), "%.*s",
             (int) sticky->experiment.len, sticky->experiment.data);
         (void) json_object_set_new(json_object_get(document, "assignments"),

@@ -42,7 +42,8 @@ const some = (max, make) => Array.from({ length: below(max + 1) }, make);
 const TEXTS = ['', 'a', 'b', 'A', 'US', 'us', 'de', '1', '10', '2', '1.0',
   '01', ' 5 ', '1e3', '0x1f', 'true', 'false', 'null', 'undefined', 'NaN',
   'Infinity', '-1', 'ü', 'Ünïcödé', 'ß', 'straße', '中文', '日本語', '😀', 'é',
-  'Привет', 'ΑΒΓ', '\ue000', '𐀀', 'a b', 'a.b', 'a/b', '1,2', 'x@y.z',
+  'Привет', 'ПРИВЕТ', 'ΑΒΓ', 'αβγ', 'Āž', 'ĀŽ', 'Ａ', 'ａ', 'ԱՒ', 'ǅ', 'Ⅷ',
+  'ⅷ', 'Ꭰ', '𐐀', '𐐨', 'Ẁẞ', '\ue000', '𐀀', 'a b', 'a.b', 'a/b', '1,2', 'x@y.z',
   '[object Object]', 'v1.2.3', '1.2.3-rc.1', '2.0.0+build', 'a'.repeat(300)];
 const NUMBERS = [0, 1, -1, 2, 3, 5, 10, 31, 0.1, 0.5, -0.5, 1e21, 1e-7, 1.5e300,
   123456789, 2147483648, 4294967296, 9007199254740991, 12345678901234567890,
@@ -56,7 +57,7 @@ const VERSIONS = ['1.2.3', '1.2.10', 'v1.2.3', '1.2', '1', '1.2.3-rc.1',
   null, true, [], '1.0.0-', '99999.0.0', '1.2.3-1', '1.2.3-10'];
 const PATTERNS = ['a', '^a', 'b$', '^$', '[0-9]+', 'US|DE', '(a|b)+', '.', 'ü',
   '^\\d+$', '\\w', '[', '(', 'a{2}', '^.{1,3}$', 'a/b', '\\bUS\\b', '[^a]',
-  '(?:x)', '\\.', '^(?!a)', 'null', 'object', '*', '中', 'É', 5, null];
+  '(?:x)', '\\.', '^(?!a)', 'object', '*', '中', 'É', 5, null];
 
 function scalar() {
   const r = random();
@@ -331,7 +332,8 @@ class Memory extends StickyBucketService {
 
 async function stickyCase(name) {
   const ctx = { ...context(), features: features() };
-  delete ctx.enabled;
+  delete ctx.attributes.list; /* buckets are kept for scalars */
+  delete ctx.attributes.user;
   const text = (v) => (typeof v === 'string' ? v : JSON.stringify(v));
   const documents = new Map();
   for (const attributeName of ['id', 'deviceId', 'company', 'ü']) {
