@@ -1,4 +1,4 @@
-"""test_evaluate.py - off-line measurements, and the specification's cases."""
+"""test_evaluate.py - off-line measurements."""
 
 import csv
 import gzip
@@ -199,20 +199,3 @@ def test_a_support_that_is_no_share_is_refused(share):
     done = evaluate('baskets', '--file', 'x', '--support', share)
     assert done.returncode == 2
     assert '--support takes a share' in done.stderr
-
-
-@pytest.mark.parametrize('path, conditions', [
-    ('tests/conformance/cases.json', 12),
-    ('../shared/data/growthbook/cases-visible.json', 109)])
-def test_conditions_conform(path, conditions):
-    if not os.path.exists(os.path.join(ROOT, path)):
-        pytest.skip('the specification is not beside the project')
-    done = subprocess.run(
-        ['make', '-s', 'build/conformance'], cwd=ROOT, capture_output=True,
-        text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    done = subprocess.run(['build/conformance', path], cwd=ROOT,
-                          capture_output=True, text=True, timeout=60)
-    assert f'evalCondition: {conditions} passed, 0 failed' in done.stdout, \
-        done.stdout
-    assert done.returncode == 0
