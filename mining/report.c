@@ -97,6 +97,8 @@ mining_say(const char *format, ...)
         }
     }
 
+    /* where both go the same way, what was found comes before the sum */
+    (void) fflush(stdout);
     (void) fprintf(stderr, "%scrm-mine: %s\n", when, line);
 }
 

@@ -168,12 +168,14 @@ def filled(shop):
 
 def workers(shop):
     """Children of the master that serve: not those of the cache."""
-    found = []
-    for pid in shop.nginx.children():
-        with open(f'/proc/{pid}/cmdline', encoding='latin-1') as f:
-            if 'worker process' in f.read():
-                found.append(pid)
-    return found
+    def named():
+        found = []
+        for pid in shop.nginx.children():
+            with open(f'/proc/{pid}/cmdline', encoding='latin-1') as f:
+                if 'worker process' in f.read():
+                    found.append(pid)
+        return found if len(found) == shop.workers else None
+    return poll(named, 'each worker to have its name')
 
 
 def raw(shop, request):
