@@ -9,7 +9,8 @@
  * what is left is tried in full.  Cells are supersets: what cannot be told from
  * a cell stays possible, so the index changes the cost and never the answer.
  *
- * 148 bytes a campaign at most; slots of a few campaigns have no index.
+ * 579 bytes a campaign at most (772 cells of 6 attributes, a bit each), a tenth
+ * of it in practice; slots of a few campaigns have no index.
  */
 
 #include "set.h"
@@ -19,28 +20,30 @@
 
 
 /* Fewer campaigns are tried one by one in the time the cells are looked up. */
-#define CAMPAIGNS_MIN 16
+#define CAMPAIGNS_MIN 8
 
 /* Beyond, reaching the end is not searched; the first clauses do. */
 #define SEARCH_MAX 32
 
-#define TEXTS   128 /* cells; a power of two */
-#define NUMBERS 64
-#define BOUNDS  (NUMBERS - 1)
+/* Cells of a facet at most; it has as many as its clauses can tell apart. */
+#define TEXTS_MAX  256 /* a power of two, as is every number of them */
+#define BOUNDS_MAX 511
+#define CELLS_MAX  (TEXTS_MAX + BOUNDS_MAX + 1 + CELL_KINDS)
 
+/* Cells that every facet has, behind those of numbers and texts. */
 enum {
-    CELL_NUMBER = TEXTS,
-    CELL_TRUE = TEXTS + NUMBERS,
+    CELL_TRUE = 0,
     CELL_FALSE,
     CELL_ABSENT,
     CELL_ANY, /* lists, objects: tells nothing */
-    CELLS
+    CELL_KINDS
 };
 
 struct personalize_facet_s {
-    uint64_t *rows; /* CELLS of the slot's nwords each */
-    double    bounds[BOUNDS];
+    uint64_t *rows; /* of the slot's nwords each: texts, numbers, kinds */
+    double   *bounds;
     unsigned  nbounds;
+    unsigned  ntexts; /* cells */
     uint16_t  attribute;
 };
 
@@ -247,9 +250,68 @@ number_cell(const personalize_facet_t *facet, double number)
 
 
 static unsigned
-text_cell(personalize_str_t text)
+text_cell(const personalize_facet_t *facet, personalize_str_t text)
 {
-    return personalize_hash_key(text) & (TEXTS - 1);
+    return personalize_hash_key(text) & (facet->ntexts - 1);
+}
+
+
+/* The place of the cells behind those of texts and numbers. */
+static unsigned
+kind_cell(const personalize_facet_t *facet, unsigned kind)
+{
+    return facet->ntexts + facet->nbounds + 1 + kind;
+}
+
+
+/* Texts of a clause that only they can make hold; 0: any may. */
+static unsigned
+texts_of(const personalize_clause_t *clause, const personalize_str_t **texts)
+{
+    const personalize_value_t *value = &clause->operand.value;
+
+    *texts = NULL;
+
+    if (clause->fold) {
+        return 0;
+    }
+
+    if (clause->test == PERSONALIZE_TEST_IN) {
+        *texts = clause->operand.choice->texts;
+        return clause->operand.choice->ntexts;
+    }
+
+    if ((clause->test == PERSONALIZE_TEST_SAME
+            || clause->test == PERSONALIZE_TEST_AS_TEXT)
+        && value->type == PERSONALIZE_TEXT)
+    {
+        *texts = &value->text;
+        return 1;
+    }
+
+    return 0;
+}
+
+
+static void
+count_texts(const index_t *index, personalize_facet_t *facet)
+{
+    size_t                   i, n = 0;
+    const need_t            *need;
+    const personalize_str_t *texts;
+
+    for (i = 0; i < index->nneeds; i++) {
+        need = &index->needs[i];
+        if (need->clause->attribute == facet->attribute && need->holds) {
+            n += texts_of(need->clause, &texts);
+        }
+    }
+
+    for (facet->ntexts = 1; facet->ntexts < TEXTS_MAX && facet->ntexts < 2 * n;
+         facet->ntexts *= 2)
+    {
+        /* void */
+    }
 }
 
 
@@ -262,11 +324,11 @@ compare_numbers(const void *one, const void *two)
 }
 
 
-/* Numbers that clauses compare with, thinned out to BOUNDS of them. */
+/* Numbers that clauses compare with, thinned out to BOUNDS_MAX of them. */
 static personalize_result_e
 find_bounds(const index_t *index, personalize_facet_t *facet)
 {
-    size_t                      i, n = 0, count;
+    size_t                      i, n = 0, distinct = 0, count;
     double                     *all;
     const personalize_clause_t *clause;
 
@@ -287,10 +349,22 @@ find_bounds(const index_t *index, personalize_facet_t *facet)
     }
 
     qsort(all, n, sizeof(double), compare_numbers);
-    count = n < BOUNDS ? n : BOUNDS;
+
+    for (i = 0; i < n; i++) {
+        if (distinct == 0 || all[i] != all[distinct - 1]) {
+            all[distinct++] = all[i];
+        }
+    }
+
+    count = distinct < BOUNDS_MAX ? distinct : BOUNDS_MAX;
+    facet->bounds = personalize_alloc(index->c, count * sizeof(double));
+    if (facet->bounds == NULL) {
+        free(all);
+        return PERSONALIZE_NOMEM;
+    }
 
     for (i = 0; i < count; i++) {
-        facet->bounds[i] = all[i * n / count];
+        facet->bounds[i] = all[i * distinct / count];
     }
 
     facet->nbounds = (unsigned) count;
@@ -301,7 +375,7 @@ find_bounds(const index_t *index, personalize_facet_t *facet)
 
 
 static void
-mark(uint8_t cells[CELLS], unsigned first, unsigned last)
+mark(uint8_t cells[CELLS_MAX], unsigned first, unsigned last)
 {
     memset(cells + first, 1, last - first + 1);
 }
@@ -309,39 +383,32 @@ mark(uint8_t cells[CELLS], unsigned first, unsigned last)
 
 /* Texts that leave a needed clause possible. */
 static void
-mark_texts(const need_t *need, uint8_t cells[CELLS])
+mark_texts(const personalize_facet_t *facet, const need_t *need,
+    uint8_t cells[CELLS_MAX])
 {
-    unsigned                    i;
-    const personalize_clause_t *clause = need->clause;
+    unsigned                 i, n;
+    const personalize_str_t *texts;
 
-    if (need->holds && !clause->fold
-        && (clause->test == PERSONALIZE_TEST_SAME
-            || clause->test == PERSONALIZE_TEST_AS_TEXT))
-    {
-        if (clause->operand.value.type == PERSONALIZE_TEXT) {
-            cells[text_cell(clause->operand.value.text)] = 1;
-        }
+    n = texts_of(need->clause, &texts);
+
+    if (n == 0 || !need->holds) {
+        mark(cells, 0, facet->ntexts - 1);
         return;
     }
 
-    if (need->holds && !clause->fold && clause->test == PERSONALIZE_TEST_IN) {
-        for (i = 0; i < clause->operand.choice->ntexts; i++) {
-            cells[text_cell(clause->operand.choice->texts[i])] = 1;
-        }
-        return;
+    for (i = 0; i < n; i++) {
+        cells[text_cell(facet, texts[i])] = 1;
     }
-
-    mark(cells, 0, TEXTS - 1);
 }
 
 
 /* A cell counts as its bounds and all between them. */
 static void
-mark_numbers(
-    const personalize_facet_t *facet, const need_t *need, uint8_t cells[CELLS])
+mark_numbers(const personalize_facet_t *facet, const need_t *need,
+    uint8_t cells[CELLS_MAX])
 {
     int                         up;
-    unsigned                    cell, first = 0, last = NUMBERS - 1;
+    unsigned                    cell, first = 0, last = facet->nbounds;
     const personalize_clause_t *clause = need->clause;
 
     if ((is_order(clause) || (is_equality(clause) && need->holds))
@@ -360,27 +427,29 @@ mark_numbers(
         }
     }
 
-    mark(cells, CELL_NUMBER + first, CELL_NUMBER + last);
+    mark(cells, facet->ntexts + first, facet->ntexts + last);
 }
 
 
-static void
-mark_exact(const index_t *index, const need_t *need, unsigned cell,
-    personalize_type_e type, uint8_t cells[CELLS])
+static int
+is_possible(const index_t *index, const need_t *need, unsigned kind)
 {
-    personalize_value_t value;
+    personalize_value_t           value;
+    const personalize_campaign_t *campaign;
+
+    if (kind == CELL_ANY) {
+        return 1;
+    }
 
     memset(&value, 0, sizeof(value));
-    value.type = type;
-    value.number = cell == CELL_TRUE;
+    value.type = kind == CELL_ABSENT ? PERSONALIZE_ABSENT : PERSONALIZE_BOOL;
+    value.number = kind == CELL_TRUE;
     index->view->steps = PERSONALIZE_STEPS_MAX;
+    campaign = &index->c->set->campaigns[index->slot->first + need->campaign];
 
-    cells[cell] =
-        personalize_clause_holds(need->clause,
-            index->c->set->campaigns[index->slot->first + need->campaign]
-                .clauses,
-            index->view, &value)
-        == need->holds;
+    return personalize_clause_holds(
+               need->clause, campaign->clauses, index->view, &value)
+           == need->holds;
 }
 
 
@@ -389,19 +458,21 @@ static void
 apply(const index_t *index, personalize_facet_t *facet, const need_t *need)
 {
     size_t   words = index->slot->nwords;
-    unsigned i;
-    uint8_t  cells[CELLS];
+    unsigned i, n;
+    uint8_t  cells[CELLS_MAX];
     uint64_t bit = 1ULL << (need->campaign % 64);
 
     memset(cells, 0, sizeof(cells));
-    mark_texts(need, cells);
+    mark_texts(facet, need, cells);
     mark_numbers(facet, need, cells);
-    mark_exact(index, need, CELL_TRUE, PERSONALIZE_BOOL, cells);
-    mark_exact(index, need, CELL_FALSE, PERSONALIZE_BOOL, cells);
-    mark_exact(index, need, CELL_ABSENT, PERSONALIZE_ABSENT, cells);
-    cells[CELL_ANY] = 1;
 
-    for (i = 0; i < CELLS; i++) {
+    for (i = 0; i < CELL_KINDS; i++) {
+        cells[kind_cell(facet, i)] = (uint8_t) is_possible(index, need, i);
+    }
+
+    n = kind_cell(facet, CELL_KINDS);
+
+    for (i = 0; i < n; i++) {
         if (!cells[i]) {
             facet->rows[i * words + need->campaign / 64] &= ~bit;
         }
@@ -415,18 +486,21 @@ make_facet(index_t *index, personalize_facet_t *facet)
     size_t               i, size;
     personalize_result_e rc;
 
-    size = (size_t) CELLS * index->slot->nwords * sizeof(uint64_t);
+    count_texts(index, facet);
+
+    rc = find_bounds(index, facet);
+    if (rc != PERSONALIZE_OK) {
+        return rc;
+    }
+
+    size = (size_t) kind_cell(facet, CELL_KINDS) * index->slot->nwords
+           * sizeof(uint64_t);
     facet->rows = personalize_alloc(index->c, size);
     if (facet->rows == NULL) {
         return PERSONALIZE_NOMEM;
     }
 
     memset(facet->rows, 0xff, size);
-
-    rc = find_bounds(index, facet);
-    if (rc != PERSONALIZE_OK) {
-        return rc;
-    }
 
     for (i = 0; i < index->nneeds; i++) {
         if (index->needs[i].clause->attribute == facet->attribute) {
@@ -518,21 +592,22 @@ personalize_audience_look(const personalize_slot_t *slot,
 
         switch (value->type) {
         case PERSONALIZE_ABSENT:
-            cell = CELL_ABSENT;
+            cell = kind_cell(facet, CELL_ABSENT);
             break;
         case PERSONALIZE_BOOL:
-            cell = value->number != 0 ? CELL_TRUE : CELL_FALSE;
+            cell =
+                kind_cell(facet, value->number != 0 ? CELL_TRUE : CELL_FALSE);
             break;
         case PERSONALIZE_NUMBER:
             cell = isfinite(value->number)
-                       ? CELL_NUMBER + number_cell(facet, value->number)
-                       : CELL_ANY;
+                       ? facet->ntexts + number_cell(facet, value->number)
+                       : kind_cell(facet, CELL_ANY);
             break;
         case PERSONALIZE_TEXT:
-            cell = text_cell(value->text);
+            cell = text_cell(facet, value->text);
             break;
         default:
-            cell = CELL_ANY;
+            cell = kind_cell(facet, CELL_ANY);
             break;
         }
 
