@@ -119,32 +119,45 @@ typedef struct {
 
 typedef struct {
     personalize_str_t     key;
-    double                upto; /* share of weights up to and with this one */
     personalize_content_t content;
 } personalize_variant_t;
+
+typedef struct personalize_terms_s personalize_terms_t;
 
 typedef struct {
     int64_t                      start_s; /* live from here on, UTC */
     int64_t                      end_s;   /* and before this */
     const personalize_clause_t  *clauses;
     const personalize_variant_t *variants;
+    const personalize_range_t   *ranges; /* of the variants */
+    const personalize_terms_t   *terms;  /* NULL: none */
     personalize_str_t            key;
     uint32_t                     seed; /* hash state after the key */
     int16_t                      entry;
     uint16_t                     nvariants;
 } personalize_campaign_t;
 
+/* Attributes that the index over the audiences of a slot looks at. */
+#define PERSONALIZE_FACETS_MAX 6
+
+typedef struct personalize_facet_s personalize_facet_t;
+
 typedef struct {
-    personalize_str_t name;
-    uint32_t          first; /* of its campaigns, in order of priority */
-    uint32_t          ncampaigns;
+    personalize_str_t          name;
+    uint32_t                   first; /* of its campaigns, by priority */
+    uint32_t                   ncampaigns;
+    const personalize_facet_t *facets;
+    uint32_t                   nfacets;
+    uint32_t                   nwords; /* of 64 campaigns; 0: no index */
 } personalize_slot_t;
 
 typedef struct personalize_block_s personalize_block_t;
 typedef struct personalize_regex_s personalize_regex_t;
 
 struct personalize_set_s {
-    uint64_t                      version;
+    uint64_t version;
+    double   holdout; /* share of visitors that see no campaign */
+    uint32_t holdout_seed;
     personalize_campaign_t       *campaigns; /* by slot, priority, key */
     personalize_slot_t           *slots;
     uint32_t                     *index; /* open table of slot number + 1 */
@@ -331,10 +344,39 @@ int personalize_query_override(
     personalize_str_t key, personalize_str_t url, unsigned n, unsigned *index);
 
 
+/* ---- terms.c ------------------------------------------------------------ */
+
+/* Times, namespace and hold-out of a campaign; NULL if it has none. */
+personalize_result_e personalize_terms_compile(personalize_compiler_t *c,
+    const json_t *object, personalize_str_t key,
+    const personalize_terms_t **terms);
+int                  personalize_terms_fit(
+                     const personalize_terms_t *terms, int64_t now_s, personalize_str_t unit);
+/* The member "holdout" of a campaign or a set; 0 where it is missing. */
+personalize_result_e personalize_holdout_compile(personalize_compiler_t *c,
+    const json_t *object, personalize_str_t key, double *share, uint32_t *seed);
+int                  personalize_holdout_has(
+                     double share, uint32_t seed, personalize_str_t unit);
+
+
+/* ---- audience.c --------------------------------------------------------- */
+
+/* Makes the index of a slot whose campaigns are in place; NOMEM. */
+personalize_result_e personalize_audience_index(
+    personalize_compiler_t *c, personalize_slot_t *slot);
+/* Bitmaps of campaigns, nfacets of them: in none of all, out. */
+void personalize_audience_look(const personalize_slot_t *slot,
+    personalize_view_t *view, const uint64_t *rows[PERSONALIZE_FACETS_MAX]);
+
+
 /* ---- evaluate.c --------------------------------------------------------- */
 
 int personalize_condition_fits(
     const personalize_clause_t *clauses, int entry, personalize_view_t *view);
+/* Whether one clause holds of a value; `clauses` are its campaign's. */
+int personalize_clause_holds(const personalize_clause_t *clause,
+    const personalize_clause_t *clauses, personalize_view_t *view,
+    const personalize_value_t *value);
 /* Of a value that is an object, instead of the visitor's attributes. */
 int personalize_condition_fits_value(const personalize_clause_t *clauses,
     int entry, personalize_view_t *view, const personalize_value_t *root);

@@ -648,7 +648,8 @@ begin
     select k into member
       from jsonb_object_keys(doc) as k
      where k not in ('key', 'name', 'slot', 'state', 'priority', 'start',
-                     'end', 'when', 'variants', 'remark')
+                     'end', 'times', 'namespace', 'holdout', 'goal', 'when',
+                     'variants', 'remark')
      order by k limit 1;
     if found then
         perform crm.campaign_refuse(member, 'is no member of a campaign',
@@ -694,6 +695,7 @@ begin
                                     doc -> 'end');
     end if;
 
+    perform crm.campaign_check_terms(doc);
     perform crm.campaign_check_variants(doc -> 'variants');
 end
 $_$;
@@ -701,6 +703,47 @@ $_$;
 ALTER FUNCTION crm.campaign_check(doc jsonb) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.campaign_check(doc jsonb) IS 'Refuses a campaign''s document that breaks the rules.';
+
+CREATE FUNCTION crm.campaign_check_terms(doc jsonb) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    zone constant jsonb := doc #> '{times,zone}';
+begin
+    if doc ? 'times' and jsonb_typeof(doc -> 'times') <> 'object' then
+        perform crm.campaign_refuse('times', 'must be an object',
+                                    doc -> 'times');
+    end if;
+    if zone is not null
+       and (jsonb_typeof(zone) <> 'string'
+            or not exists (select from pg_timezone_names as z
+                            where z.name = zone #>> '{}'))
+    then
+        perform crm.campaign_refuse('times.zone',
+            'must be the name of a time zone like Europe/Berlin', zone);
+    end if;
+    if doc #> '{times,offsets}' is not null then
+        perform crm.campaign_refuse('times.offsets',
+            'is no member of times: the zone has them', doc -> 'times');
+    end if;
+    if doc ? 'holdout'
+       and (jsonb_typeof(doc -> 'holdout') <> 'number'
+            or (doc -> 'holdout')::numeric not between 0 and 1)
+    then
+        perform crm.campaign_refuse('holdout', 'must be a share from 0 to 1',
+                                    doc -> 'holdout');
+    end if;
+    if doc ? 'goal' then
+        perform crm.campaign_check_text(doc, 'goal', '^.{1,200}$',
+            'the name of an event, at most 200 characters');
+    end if;
+end
+$_$;
+
+ALTER FUNCTION crm.campaign_check_terms(doc jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.campaign_check_terms(doc jsonb) IS 'Refuses times, hold-out and goal that break the rules.';
 
 CREATE FUNCTION crm.campaign_check_text(doc jsonb, member text, form text, rule text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
@@ -835,6 +878,35 @@ $_$;
 ALTER FUNCTION crm.campaign_review(site text, key text, reviewer text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.campaign_review(site text, key text, reviewer text) IS 'Notes a reviewer of a campaign as it stands; the same person counts once.';
+
+CREATE FUNCTION crm.campaign_terms(doc jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(jsonb_object_agg(m.key, m.value), '{}')
+      from jsonb_each(doc) as m
+     where m.key in ('times', 'namespace', 'holdout', 'goal')
+$$;
+
+ALTER FUNCTION crm.campaign_terms(doc jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.campaign_terms(doc jsonb) IS 'The members of a campaign''s document that the column terms keeps.';
+
+CREATE FUNCTION crm.campaign_terms_compiled(terms jsonb) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select terms - 'goal'
+           || case when terms -> 'times' ? 'zone'
+                   then jsonb_build_object('times', terms -> 'times'
+                        || jsonb_build_object('offsets',
+                               crm.zone_offsets(terms #>> '{times,zone}')))
+                   else '{}' end
+$$;
+
+ALTER FUNCTION crm.campaign_terms_compiled(terms jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.campaign_terms_compiled(terms jsonb) IS 'The terms of a campaign as nginx takes them: with the zone''s offsets.';
 
 CREATE FUNCTION crm.campaign_time(doc jsonb, member text) RETURNS timestamp with time zone
     LANGUAGE plpgsql STABLE
@@ -1555,34 +1627,6 @@ ALTER FUNCTION crm.person_visitors(site text, customer text, visitor uuid) OWNER
 
 COMMENT ON FUNCTION crm.person_visitors(site text, customer text, visitor uuid) IS 'The browsers of a person: that one, and those identified as the customer.';
 
-CREATE FUNCTION crm.publish_apply(site text, parts text[]) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-declare
-    apply   text;
-    done    bigint;
-    changed bigint := 0;
-begin
-    /* Profiles always: what they recommend rests on products. */
-    for apply in select p.apply from crm.part as p
-                  where p.part = any ($2) or p.apply = 'crm.publish_profiles'
-                  group by p.apply order by min(p.step), p.apply
-    loop
-        execute 'select ' || apply || '($1)' into done using $1;
-        changed := changed + done;
-    end loop;
-
-    perform pg_notify('crm_profiles', $1);
-
-    return changed;
-end
-$_$;
-
-ALTER FUNCTION crm.publish_apply(site text, parts text[]) OWNER TO crm_owner;
-
-COMMENT ON FUNCTION crm.publish_apply(site text, parts text[]) IS 'Puts what is in force in its place and tells nginx; part of etl.publish.';
-
 CREATE FUNCTION crm.publish_check(site text, runs bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1674,13 +1718,20 @@ begin
                        then crm.recs(p_site, t.attributes -> 'last_items',
                                      recs_max)
                        else favourite end)) as attributes
-      from (select r.customer_id,
-                   crm.merged(r.attributes order by r.part) as attributes
-              from crm.published as p
-              join crm.result_profile as r
-                on r.run = p.run and r.part = p.part
-             where p.site = p_site
-             group by r.customer_id) as t
+      from (select coalesce(f.customer_id, m.customer_id) as customer_id,
+                   coalesce(f.attributes, '{}')
+                   || coalesce(m.attributes, '{}') as attributes
+              from (select r.customer_id, r.attributes
+                      from crm.published as p
+                      join crm.result_profile as r
+                        on r.run = p.run and r.part = p.part
+                     where p.site = p_site and p.part = 'features') as f
+              full join (select r.customer_id, r.attributes
+                           from crm.published as p
+                           join crm.result_profile as r
+                             on r.run = p.run and r.part = p.part
+                          where p.site = p_site and p.part = 'rfm') as m
+                on m.customer_id = f.customer_id) as t
       join crm.customer as c
         on c.site = p_site and c.customer_id = t.customer_id;
 
@@ -1842,12 +1893,10 @@ CREATE FUNCTION crm.run_forget(runs bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-declare
-    place text;
 begin
-    for place in select distinct p.results from crm.part as p order by 1 loop
-        execute 'delete from ' || place || ' where run = any ($1)' using $1;
-    end loop;
+    delete from crm.result_profile as r where r.run = any ($1);
+    delete from crm.result_popular as r where r.run = any ($1);
+    delete from crm.result_coviewed as r where r.run = any ($1);
 end
 $_$;
 
@@ -1935,7 +1984,7 @@ $$;
 
 ALTER FUNCTION crm.site_changed() OWNER TO crm_owner;
 
-COMMENT ON FUNCTION crm.site_changed() IS 'Trigger: another number of reviews makes other campaigns live.';
+COMMENT ON FUNCTION crm.site_changed() IS 'Trigger: another number of reviews or hold-out makes other decisions.';
 
 CREATE FUNCTION crm.site_check(site text) RETURNS void
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2050,6 +2099,40 @@ ALTER FUNCTION crm.uuid_ok(id text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.uuid_ok(id text) IS 'True for the text of a UUID.';
 
+CREATE FUNCTION crm.zone_offsets(zone text) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with days as (
+        select d, extract(epoch from d at time zone zone
+                                     - d at time zone 'UTC')::int as seconds
+          from (select date_trunc('day', now() at time zone 'UTC')
+                           at time zone 'UTC' + n * interval '24 hours' as d
+                  from generate_series(-1, 800) as n) as series
+    ), changed as (
+        select d, seconds, lag(d) over (order by d) as before,
+               lag(seconds) over (order by d) as seconds_before
+          from days
+    ), exact as (
+        select (select min(t)
+                  from generate_series(before, d, interval '15 minutes') as t
+                 where extract(epoch from t at time zone zone
+                                          - t at time zone 'UTC')::int
+                       = seconds) as since, seconds
+          from changed
+         where seconds <> seconds_before
+        union all
+        select min(d), (array_agg(seconds order by d))[1] from days
+    )
+    select jsonb_agg(jsonb_build_array(extract(epoch from since)::bigint,
+                                       seconds) order by since)
+      from exact
+$$;
+
+ALTER FUNCTION crm.zone_offsets(zone text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.zone_offsets(zone text) IS 'A zone''s seconds ahead of UTC, from yesterday on for 800 days, by change.';
+
 CREATE FUNCTION edge.campaign_set(site text) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2058,7 +2141,7 @@ CREATE FUNCTION edge.campaign_set(site text) RETURNS text
 declare
     p_site alias for $1;
 begin
-    return jsonb_build_object(
+    return (jsonb_build_object(
         'site', p_site,
         'version', coalesce((select v.version from crm.campaign_version as v
                               where v.site = p_site), 0),
@@ -2070,14 +2153,18 @@ begin
                        'start', extract(epoch from c.starts_at)::bigint,
                        'end', extract(epoch from c.ends_at)::bigint,
                        'when', c.condition,
-                       'variants', c.variants) order by c.key collate "C")
+                       'variants', c.variants)
+                       || crm.campaign_terms_compiled(c.terms) order by c.key collate "C")
               from crm.campaign as c join crm.site as s on s.key = c.site
              where c.site = p_site
                and c.state = 'live'
                and c.dropped_at is null
                and (c.first_review_by is not null)::int
                    + (c.second_review_by is not null)::int
-                   >= s.reviews_needed), '[]'))::text;
+                   >= s.reviews_needed), '[]'))
+        || coalesce((select jsonb_build_object('holdout', s.holdout)
+                       from crm.site as s
+                      where s.key = p_site and s.holdout > 0), '{}'))::text;
 end
 $_$;
 
@@ -2248,6 +2335,7 @@ begin
     wanted.ends_at := crm.campaign_time(doc, 'end');
     wanted.condition := coalesce(doc -> 'when', '{}');
     wanted.variants := doc -> 'variants';
+    wanted.terms := crm.campaign_terms(doc);
     wanted.remark := doc ->> 'remark';
 
     /* One at a time per site: two people may apply the same folder at once. */
@@ -2265,28 +2353,30 @@ begin
                 using errcode = 'CRM02', hint = 'delete old ones';
         end if;
         insert into crm.campaign (site, key, name, slot, state, priority,
-            starts_at, ends_at, condition, variants, remark,
+            starts_at, ends_at, condition, variants, terms, remark,
             first_review_by, first_review_at)
         values (p_site, wanted.key, wanted.name, wanted.slot, wanted.state,
             wanted.priority, wanted.starts_at, wanted.ends_at,
-            wanted.condition, wanted.variants, wanted.remark, p_reviewer,
+            wanted.condition, wanted.variants, wanted.terms, wanted.remark,
+            p_reviewer,
             case when p_reviewer is not null then now() end);
         return 'created';
     end if;
 
     if (current.name, current.slot, current.state, current.priority,
         current.starts_at, current.ends_at, current.condition,
-        current.variants, current.remark, current.dropped_at)
+        current.variants, current.terms, current.remark, current.dropped_at)
        is distinct from
        (wanted.name, wanted.slot, wanted.state, wanted.priority,
         wanted.starts_at, wanted.ends_at, wanted.condition,
-        wanted.variants, wanted.remark, null::timestamptz)
+        wanted.variants, wanted.terms, wanted.remark, null::timestamptz)
     then
         update crm.campaign as c
            set name = wanted.name, slot = wanted.slot, state = wanted.state,
                priority = wanted.priority, starts_at = wanted.starts_at,
                ends_at = wanted.ends_at, condition = wanted.condition,
-               variants = wanted.variants, remark = wanted.remark,
+               variants = wanted.variants, terms = wanted.terms,
+               remark = wanted.remark,
                dropped_at = null,
                first_review_by = p_reviewer,
                first_review_at = case when p_reviewer is not null
@@ -2350,6 +2440,7 @@ begin
                    'end', to_char(c.ends_at at time zone 'UTC', form),
                    'when', c.condition,
                    'variants', c.variants)
+               || c.terms
                || case when c.remark is null then '{}'
                        else jsonb_build_object('remark', c.remark) end
           from crm.campaign as c
@@ -2386,66 +2477,6 @@ $$;
 ALTER FUNCTION etl.claim(list jsonb) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.claim(list jsonb) IS 'Takes message ids, [{i, s: site, m: id, d: day}]; the i of those that are new.';
-
-CREATE FUNCTION etl.clv_buyers(run bigint, as_of timestamp with time zone) RETURNS TABLE(customer_id text, x bigint, t_x double precision, t double precision, spend double precision, held_x bigint, held_t_x double precision, held_t double precision, held_spend double precision, later bigint)
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET "TimeZone" TO 'UTC'
-    SET work_mem TO '64MB'
-    SET jit TO 'off'
-    AS $_$
-#variable_conflict use_column
-declare
-    p_site  constant text := crm.run_site($1);
-    p_since constant timestamptz := crm.run_since($1, $2);
-    p_last  constant date := $2::date;
-    p_cut   date;
-begin
-    /* A third of what is known is held back, to test the forecast on. */
-    select f.day + (p_last - f.day) * 2 / 3 into p_cut
-      from (select min(f.ordered_at)::date as day
-              from crm.order_fact as f
-             where f.site = p_site and f.customer_id is not null
-               and f.ordered_at <= $2 and f.ordered_at >= p_since
-               and f.amount > 0) as f;
-
-    return query
-    with days as (
-        /* What is bought on one day is one purchase. */
-        select f.customer_id, f.ordered_at::date as day,
-               sum(f.amount)::float8 as amount
-          from crm.order_fact as f
-         where f.site = p_site and f.customer_id is not null
-           and f.ordered_at <= $2 and f.ordered_at >= p_since
-           and f.amount > 0
-         group by f.customer_id, f.ordered_at::date
-    ), marked as (
-        select d.*, min(d.day) over (partition by d.customer_id) as first
-          from days as d
-    )
-    select m.customer_id, count(*) - 1,
-           (max(m.day) - m.first) / 7.0::float8,
-           (p_last - m.first) / 7.0::float8,
-           avg(m.amount order by m.day) filter (where m.day > m.first),
-           case when m.first <= p_cut
-                then count(*) filter (where m.day <= p_cut) - 1 end,
-           case when m.first <= p_cut
-                then (max(m.day) filter (where m.day <= p_cut) - m.first)
-                     / 7.0::float8 end,
-           case when m.first <= p_cut
-                then (p_cut - m.first) / 7.0::float8 end,
-           avg(m.amount order by m.day)
-               filter (where m.day > m.first and m.day <= p_cut),
-           count(*) filter (where m.day > p_cut)
-      from marked as m
-     group by m.customer_id, m.first
-     order by m.customer_id collate "C";
-end
-$_$;
-
-ALTER FUNCTION etl.clv_buyers(run bigint, as_of timestamp with time zone) OWNER TO crm_owner;
-
-COMMENT ON FUNCTION etl.clv_buyers(run bigint, as_of timestamp with time zone) IS 'Per customer in weeks: repeat purchases, last, age, mean spent; held_*: as two thirds of the time knew it, later: what it bought after that.';
 
 CREATE FUNCTION etl.drop_partitions(before date) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2958,69 +2989,6 @@ ALTER FUNCTION etl.load_products(batch bigint) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.load_products(batch bigint) IS 'Upserts products from pg_temp.load_products; returns the rows kept.';
 
-CREATE FUNCTION etl.mine_compare(run bigint, as_of timestamp with time zone) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET "TimeZone" TO 'UTC'
-    SET work_mem TO '64MB'
-    SET jit TO 'off'
-    AS $_$
-#variable_conflict use_column
-declare
-    p_site constant text := crm.run_site($1);
-    old    record;
-    found  jsonb;
-    nrows  bigint := 0;
-    nruns  bigint := 0;
-    words  text := 'no forecast has come due';
-begin
-    for old in select r.id, (r.data ->> 'to')::timestamptz as since, r.due_at
-                 from crm.run as r
-                where r.site = p_site and r.task = 'clv'
-                  and r.state in ('done', 'published', 'withdrawn')
-                  and r.outcome is null and r.due_at <= $2
-                order by r.id
-    loop
-        with bought as (
-            select f.customer_id, count(distinct f.ordered_at::date) as n
-              from crm.order_fact as f
-             where f.site = p_site and f.customer_id is not null
-               and f.ordered_at > old.since and f.ordered_at <= old.due_at
-               and f.ordered_at::date > old.since::date and f.amount > 0
-             group by f.customer_id
-        ), pairs as (
-            select (p.attributes #>> '{clv,purchases_13w}')::float8 as said,
-                   coalesce(b.n, 0) as was
-              from crm.result_profile as p
-              left join bought as b on b.customer_id = p.customer_id
-             where p.run = old.id and p.part = 'clv'
-        )
-        select jsonb_build_object(
-                   'customers', count(*),
-                   'expected', round(coalesce(sum(p.said), 0)::numeric, 2),
-                   'actual', coalesce(sum(p.was), 0),
-                   'mae', round(avg(abs(p.said - p.was))::numeric, 6))
-          into found from pairs as p;
-
-        update crm.run as r set outcome = found where r.id = old.id;
-        nrows := nrows + (found ->> 'customers')::bigint;
-        nruns := nruns + 1;
-        words := format('run %s foretold %s purchases in 13 weeks, %s were '
-                        'made', old.id, found ->> 'expected',
-                        found ->> 'actual');
-    end loop;
-
-    perform etl.run_tell($1, jsonb_build_object(
-        'rows_in', nrows, 'rows_out', nruns, 'summary', words));
-
-    return nruns;
-end
-$_$;
-
-ALTER FUNCTION etl.mine_compare(run bigint, as_of timestamp with time zone) OWNER TO crm_owner;
-
-COMMENT ON FUNCTION etl.mine_compare(run bigint, as_of timestamp with time zone) IS 'Puts what happened beside what runs foretold, once its time has come.';
-
 CREATE FUNCTION etl.mine_coviewed(run bigint, as_of timestamp with time zone) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3520,12 +3488,10 @@ CREATE FUNCTION etl.publish(site text, runs bigint[]) RETURNS bigint
     AS $_$
 #variable_conflict use_column
 declare
-    p_site    alias for $1;
-    p_runs    alias for $2;
-    runs_max  constant int := 5;   /* per task, whose results are kept */
-    dues_max  constant int := 60;  /* per task, kept for what they foretold */
-    forgotten bigint[];
-    changed   bigint;
+    p_site   alias for $1;
+    p_runs   alias for $2;
+    runs_max constant int := 5;  /* per task, whose results are kept */
+    changed  bigint := 0;
 begin
     perform pg_advisory_xact_lock(
                 hashtextextended('crm.publish ' || p_site, 0));
@@ -3543,23 +3509,25 @@ begin
        set state = 'published'
      where r.id = any (p_runs) and r.state <> 'published';
 
-    changed := crm.publish_apply(p_site, array(
-        select distinct t.part
-          from crm.run as r cross join lateral unnest(r.parts) as t (part)
-         where r.id = any (p_runs)));
+    if exists (select from crm.run as r
+                where r.id = any (p_runs)
+                  and r.parts && array['popular', 'coviewed'])
+    then
+        changed := crm.publish_products(p_site);
+    end if;
+    changed := changed + crm.publish_profiles(p_site);
 
-    forgotten := array(
+    perform crm.run_forget(array(
         select t.id
-          from (select r.id, r.due_at, r.outcome, row_number() over (
+          from (select r.id, row_number() over (
                            partition by r.task order by r.id desc) as n
                   from crm.run as r
                  where r.site = p_site
-                   and r.state in ('done', 'published', 'withdrawn')) as t
-         where t.n > case when t.due_at is not null and t.outcome is null
-                          then dues_max else runs_max end
-           and t.id not in (select p.run from crm.published as p));
-    perform crm.run_forget(forgotten);
-    update crm.run as r set state = 'dropped' where r.id = any (forgotten);
+                   and r.state in ('done', 'published')) as t
+         where t.n > runs_max
+           and t.id not in (select p.run from crm.published as p)));
+
+    perform pg_notify('crm_profiles', p_site);
 
     return changed;
 end
@@ -3617,80 +3585,6 @@ $$;
 ALTER FUNCTION etl.rejects(after bigint, most integer) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.rejects(after bigint, most integer) IS 'Refused events that are to be replayed, behind the given id.';
-
-CREATE FUNCTION etl.result_put(run bigint, part text, rows jsonb) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-#variable_conflict use_column
-declare
-    p_site constant text := crm.run_site($1);
-    nrows  bigint;
-begin
-    if not exists (select from crm.part as p
-                    where p.part = $2 and p.results = 'crm.result_profile')
-    then
-        raise exception 'no result about customers is called "%"', $2
-            using errcode = 'CRM02', hint = 'its row in crm.part is missing';
-    end if;
-
-    /* Who was erased meanwhile has no row any more. */
-    insert into crm.result_profile (run, part, customer_id, attributes)
-    select $1, $2, r.id, r.attributes
-      from jsonb_to_recordset($3) as r (id text, attributes jsonb)
-      join crm.customer as c on c.site = p_site and c.customer_id = r.id
-    on conflict (run, part, customer_id) do update
-       set attributes = excluded.attributes;
-    get diagnostics nrows = row_count;
-
-    return nrows;
-end
-$_$;
-
-ALTER FUNCTION etl.result_put(run bigint, part text, rows jsonb) OWNER TO crm_owner;
-
-COMMENT ON FUNCTION etl.result_put(run bigint, part text, rows jsonb) IS 'Results about customers: a list of {id, attributes}; returns rows kept.';
-
-CREATE FUNCTION etl.rollback(run bigint) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-#variable_conflict use_column
-declare
-    p_site text;
-    parts  text[];
-begin
-    select r.site into p_site from crm.run as r where r.id = $1;
-    perform pg_advisory_xact_lock(
-                hashtextextended('crm.publish ' || coalesce(p_site, ''), 0));
-    parts := array(select p.part from crm.published as p where p.run = $1);
-    if cardinality(parts) = 0 then
-        raise exception 'run % is not in force', $1
-            using errcode = 'CRM04',
-                  hint = 'crm-mine status names the runs that are';
-    end if;
-
-    update crm.run as r set state = 'withdrawn' where r.id = $1;
-
-    /* The newest run before it, else nothing. */
-    update crm.published as p
-       set published_at = now(),
-           run = (select max(r.id) from crm.run as r
-                   where r.site = p_site and r.id < $1
-                     and r.state = 'published' and p.part = any (r.parts))
-     where p.run = $1
-       and exists (select from crm.run as r
-                    where r.site = p_site and r.id < $1
-                      and r.state = 'published' and p.part = any (r.parts));
-    delete from crm.published as p where p.run = $1;
-
-    return crm.publish_apply(p_site, parts);
-end
-$_$;
-
-ALTER FUNCTION etl.rollback(run bigint) OWNER TO crm_owner;
-
-COMMENT ON FUNCTION etl.rollback(run bigint) IS 'Takes a run out of force: its results give way to those of the run before.';
 
 CREATE FUNCTION etl.run_begin(site text, task text, params jsonb, seed bigint) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3770,108 +3664,24 @@ ALTER FUNCTION etl.run_fail(run bigint, reason text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.run_fail(run bigint, reason text) IS 'A run failed; its results are dropped, the reason is kept.';
 
-CREATE FUNCTION etl.run_lock(site text) RETURNS boolean
+CREATE FUNCTION etl.site_holdout(site text, share double precision) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
-declare
-    dead bigint;
+#variable_conflict use_column
 begin
     perform crm.site_check($1);
-    if not pg_try_advisory_lock(hashtextextended('crm.run ' || $1, 0)) then
-        return false;
+    if $2 is null or $2 not between 0 and 1 then
+        raise exception 'hold-out % is no share', $2
+            using errcode = 'CRM02', hint = 'give a number from 0 to 1';
     end if;
-
-    /* The lock ends with its session: who still runs now runs no more. */
-    for dead in select r.id from crm.run as r
-                 where r.site = $1 and r.state = 'running' order by r.id
-    loop
-        perform etl.run_fail(dead, 'the program that ran it was killed');
-    end loop;
-
-    return true;
+    update crm.site as s set holdout = $2 where s.key = $1;
 end
 $_$;
 
-ALTER FUNCTION etl.run_lock(site text) OWNER TO crm_owner;
+ALTER FUNCTION etl.site_holdout(site text, share double precision) OWNER TO crm_owner;
 
-COMMENT ON FUNCTION etl.run_lock(site text) IS 'Takes the site''s runs for this session; false: another session has them.';
-
-CREATE FUNCTION etl.run_review(run bigint, reviewer text) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-#variable_conflict use_column
-begin
-    if coalesce(octet_length($2), 0) not between 1 and 200 then
-        raise exception 'a reviewer needs a name'
-            using errcode = 'CRM02', hint = '1 to 200 bytes';
-    end if;
-
-    update crm.run as r
-       set second_review_by = case when r.first_review_by is null then null
-                                   else $2 end,
-           second_review_at = case when r.first_review_by is null then null
-                                   else now() end,
-           first_review_by = coalesce(r.first_review_by, $2),
-           first_review_at = coalesce(r.first_review_at, now())
-     where r.id = $1 and r.state in ('done', 'published')
-       and (r.first_review_by is null
-            or (r.first_review_by <> $2 and r.second_review_by is null));
-    if not found then
-        raise exception 'run % cannot be reviewed by "%"', $1, $2
-            using errcode = 'CRM04',
-                  hint = 'it must be done or published, not reviewed twice, '
-                         'and never twice by the same person';
-    end if;
-end
-$_$;
-
-ALTER FUNCTION etl.run_review(run bigint, reviewer text) OWNER TO crm_owner;
-
-COMMENT ON FUNCTION etl.run_review(run bigint, reviewer text) IS 'A person stands for a run''s results: the first mark, then the second.';
-
-CREATE FUNCTION etl.run_tell(run bigint, about jsonb) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $_$
-#variable_conflict use_column
-declare
-    strange text;
-begin
-    perform crm.run_site($1);
-
-    select k.key into strange from jsonb_object_keys($2) as k (key)
-     where k.key not in ('problem', 'data', 'drivers', 'due_at', 'quality',
-                         'summary', 'part', 'rows_in', 'rows_out')
-     limit 1;
-    if found or octet_length($2::text) > 65536 then
-        raise exception 'run % cannot say "%" of itself', $1,
-                coalesce(strange, 'so much')
-            using errcode = 'CRM02',
-                  hint = 'problem, data, drivers, due_at, quality, summary, '
-                         'part, rows_in and rows_out, 64 KB in all';
-    end if;
-
-    update crm.run as r
-       set problem = coalesce($2 ->> 'problem', r.problem),
-           data = coalesce($2 -> 'data', r.data),
-           drivers = coalesce($2 -> 'drivers', r.drivers),
-           due_at = coalesce(($2 ->> 'due_at')::timestamptz, r.due_at),
-           quality = coalesce($2 -> 'quality', r.quality),
-           summary = coalesce($2 ->> 'summary', r.summary),
-           rows_in = coalesce(($2 ->> 'rows_in')::bigint, r.rows_in),
-           rows_out = coalesce(($2 ->> 'rows_out')::bigint, r.rows_out),
-           parts = case when $2 ->> 'part' is null
-                          or $2 ->> 'part' = any (r.parts) then r.parts
-                        else r.parts || ($2 ->> 'part') end
-     where r.id = $1;
-end
-$_$;
-
-ALTER FUNCTION etl.run_tell(run bigint, about jsonb) OWNER TO crm_owner;
-
-COMMENT ON FUNCTION etl.run_tell(run bigint, about jsonb) IS 'What a run says of itself while it runs; what is not named stays.';
+COMMENT ON FUNCTION etl.site_holdout(site text, share double precision) IS 'Sets the share of visitors, 0 to 1, that see no campaign of the site.';
 
 CREATE FUNCTION etl.site_set(key text, name text DEFAULT NULL::text, currency text DEFAULT NULL::text, reviews_needed integer DEFAULT NULL::integer, retention_days integer DEFAULT NULL::integer) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3956,16 +3766,6 @@ ALTER FUNCTION etl.user_set(name text, password text, role text, site text) OWNE
 
 COMMENT ON FUNCTION etl.user_set(name text, password text, role text, site text) IS 'Makes a user of the console or changes password, role and site.';
 
-CREATE AGGREGATE crm.merged(jsonb) (
-    SFUNC = jsonb_concat,
-    STYPE = jsonb,
-    INITCOND = '{}'
-);
-
-ALTER AGGREGATE crm.merged(jsonb) OWNER TO crm_owner;
-
-COMMENT ON AGGREGATE crm.merged(jsonb) IS 'Objects laid over each other, the last on top.';
-
 CREATE TABLE crm.alias (
     site text NOT NULL,
     kind text NOT NULL,
@@ -4036,12 +3836,14 @@ CREATE TABLE crm.campaign (
     first_review_at timestamp with time zone,
     second_review_by text,
     second_review_at timestamp with time zone,
+    terms jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT campaign_condition_object CHECK ((jsonb_typeof(condition) = 'object'::text)),
     CONSTRAINT campaign_key_form CHECK ((key ~ '^[a-z0-9][a-z0-9._-]{0,63}$'::text)),
     CONSTRAINT campaign_name_size CHECK ((char_length(name) <= 200)),
     CONSTRAINT campaign_priority_range CHECK (((priority >= 0) AND (priority <= 1000))),
     CONSTRAINT campaign_slot_form CHECK (crm.name_ok(slot)),
     CONSTRAINT campaign_state_known CHECK ((state = ANY (ARRAY['draft'::text, 'live'::text, 'paused'::text, 'ended'::text]))),
+    CONSTRAINT campaign_terms_object CHECK ((jsonb_typeof(terms) = 'object'::text)),
     CONSTRAINT campaign_times_order CHECK ((starts_at < ends_at)),
     CONSTRAINT campaign_two_people CHECK (((second_review_by IS NULL) OR ((first_review_by IS NOT NULL) AND (first_review_by <> second_review_by)))),
     CONSTRAINT campaign_variants_array CHECK ((jsonb_typeof(variants) = 'array'::text))
@@ -4054,6 +3856,8 @@ COMMENT ON TABLE crm.campaign IS 'What fills a slot, for whom and when; docs/cam
 COMMENT ON COLUMN crm.campaign.condition IS 'when of the document.';
 
 COMMENT ON COLUMN crm.campaign.dropped_at IS 'When its file was dropped: ended, and no longer exported.';
+
+COMMENT ON COLUMN crm.campaign.terms IS 'times, namespace, holdout and goal of the document, those that it has.';
 
 CREATE TABLE crm.campaign_version (
     site text NOT NULL,
@@ -4407,24 +4211,6 @@ COMMENT ON COLUMN crm.order_line.quantity IS 'Pieces; negative: returned.';
 
 COMMENT ON COLUMN crm.order_line.price IS 'Of one piece.';
 
-CREATE TABLE crm.part (
-    part text NOT NULL,
-    results text NOT NULL,
-    apply text NOT NULL,
-    step integer NOT NULL,
-    CONSTRAINT part_name CHECK (crm.name_ok(part))
-);
-
-ALTER TABLE crm.part OWNER TO crm_owner;
-
-COMMENT ON TABLE crm.part IS 'Kinds of results that runs write and publish.';
-
-COMMENT ON COLUMN crm.part.results IS 'Table of the results; has a column run.';
-
-COMMENT ON COLUMN crm.part.apply IS 'Function (site text) returns bigint that puts what is in force in its place.';
-
-COMMENT ON COLUMN crm.part.step IS 'Order of these functions.';
-
 CREATE VIEW crm.person_event AS
  SELECT e.site,
     e.id,
@@ -4533,7 +4319,8 @@ CREATE TABLE crm.published (
     site text NOT NULL,
     part text NOT NULL,
     run bigint NOT NULL,
-    published_at timestamp with time zone DEFAULT now() NOT NULL
+    published_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT published_part_known CHECK ((part = ANY (ARRAY['features'::text, 'rfm'::text, 'popular'::text, 'coviewed'::text])))
 );
 
 ALTER TABLE crm.published OWNER TO crm_owner;
@@ -4624,22 +4411,10 @@ CREATE TABLE crm.run (
     rows_out bigint,
     quality jsonb,
     summary text,
-    problem text,
-    data jsonb,
-    drivers jsonb,
-    due_at timestamp with time zone,
-    outcome jsonb,
-    first_review_by text,
-    first_review_at timestamp with time zone,
-    second_review_by text,
-    second_review_at timestamp with time zone,
-    CONSTRAINT run_drivers_array CHECK ((jsonb_typeof(drivers) = 'array'::text)),
     CONSTRAINT run_params_object CHECK ((jsonb_typeof(params) = 'object'::text)),
-    CONSTRAINT run_problem_size CHECK ((octet_length(problem) <= 1000)),
     CONSTRAINT run_rows_range CHECK (((rows_in >= 0) AND (rows_out >= 0))),
-    CONSTRAINT run_state_known CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'failed'::text, 'published'::text, 'withdrawn'::text, 'dropped'::text]))),
-    CONSTRAINT run_task_form CHECK (crm.name_ok(task)),
-    CONSTRAINT run_two_people CHECK (((second_review_by IS NULL) OR ((first_review_by IS NOT NULL) AND (first_review_by <> second_review_by))))
+    CONSTRAINT run_state_known CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'failed'::text, 'published'::text]))),
+    CONSTRAINT run_task_form CHECK (crm.name_ok(task))
 );
 
 ALTER TABLE crm.run OWNER TO crm_owner;
@@ -4648,21 +4423,11 @@ COMMENT ON TABLE crm.run IS 'One run of one mining task.';
 
 COMMENT ON COLUMN crm.run.params IS 'What it was asked; the functions read days (how far back, default all).';
 
-COMMENT ON COLUMN crm.run.state IS 'running, done, failed; published: its results are or were in force; withdrawn: taken back by a person; dropped: its results are deleted.';
+COMMENT ON COLUMN crm.run.state IS 'running, done, failed; published: its results are or were in force.';
 
-COMMENT ON COLUMN crm.run.parts IS 'Results it wrote; see crm.part.';
+COMMENT ON COLUMN crm.run.parts IS 'Results it wrote: features, rfm, popular, coviewed.';
 
 COMMENT ON COLUMN crm.run.quality IS 'Figures of merit, by task.';
-
-COMMENT ON COLUMN crm.run.problem IS 'The question it answers, in words.';
-
-COMMENT ON COLUMN crm.run.data IS 'What it looked at: filter in words, from, to; rows_in is how many.';
-
-COMMENT ON COLUMN crm.run.drivers IS 'What its results rest on most, sentences, the strongest first.';
-
-COMMENT ON COLUMN crm.run.due_at IS 'When what it foretold can be compared with what happened.';
-
-COMMENT ON COLUMN crm.run.outcome IS 'What etl.mine_compare found then.';
 
 ALTER TABLE crm.run ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME crm.run_id_seq
@@ -4683,7 +4448,9 @@ CREATE TABLE crm.site (
     modified_at timestamp with time zone DEFAULT now() NOT NULL,
     remark text,
     keep_contact boolean DEFAULT false NOT NULL,
+    holdout double precision DEFAULT 0 NOT NULL,
     CONSTRAINT site_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT site_holdout_share CHECK (((holdout >= (0)::double precision) AND (holdout <= (1)::double precision))),
     CONSTRAINT site_key_form CHECK (crm.id_ok(key)),
     CONSTRAINT site_name_size CHECK ((octet_length(name) <= 200)),
     CONSTRAINT site_retention_range CHECK (((retention_days >= 1) AND (retention_days <= 36500))),
@@ -4703,6 +4470,8 @@ COMMENT ON COLUMN crm.site.reviews_needed IS 'How many different people must rev
 COMMENT ON COLUMN crm.site.retention_days IS 'Days that events are kept; null: for ever.';
 
 COMMENT ON COLUMN crm.site.keep_contact IS 'Whether e-mail and phone of identify events are kept as sent, not hashed.';
+
+COMMENT ON COLUMN crm.site.holdout IS 'Share of visitors, 0 to 1, that see no campaign, to measure all by them.';
 
 CREATE TABLE crm.suppressed (
     site text NOT NULL,
@@ -5025,9 +4794,6 @@ ALTER TABLE ONLY crm.order_line
 ALTER TABLE ONLY crm."order"
     ADD CONSTRAINT order_pkey PRIMARY KEY (site, order_id);
 
-ALTER TABLE ONLY crm.part
-    ADD CONSTRAINT part_pkey PRIMARY KEY (part);
-
 ALTER TABLE ONLY crm.popular
     ADD CONSTRAINT popular_pkey PRIMARY KEY (site, rank);
 
@@ -5120,7 +4886,7 @@ CREATE TRIGGER notify_insert AFTER INSERT ON crm.campaign REFERENCING NEW TABLE 
 
 CREATE TRIGGER notify_insert AFTER INSERT ON crm.identity FOR EACH ROW EXECUTE FUNCTION crm.identity_changed();
 
-CREATE TRIGGER notify_reviews AFTER UPDATE ON crm.site FOR EACH ROW WHEN ((old.reviews_needed IS DISTINCT FROM new.reviews_needed)) EXECUTE FUNCTION crm.site_changed();
+CREATE TRIGGER notify_reviews AFTER UPDATE ON crm.site FOR EACH ROW WHEN (((old.reviews_needed IS DISTINCT FROM new.reviews_needed) OR (old.holdout IS DISTINCT FROM new.holdout))) EXECUTE FUNCTION crm.site_changed();
 
 CREATE TRIGGER notify_update AFTER UPDATE ON crm.campaign REFERENCING OLD TABLE AS old_rows NEW TABLE AS now_rows FOR EACH STATEMENT EXECUTE FUNCTION crm.campaign_changed();
 
@@ -5219,9 +4985,6 @@ ALTER TABLE ONLY crm.profile
     ADD CONSTRAINT profile_customer_fkey FOREIGN KEY (site, customer_id) REFERENCES crm.customer(site, customer_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY crm.published
-    ADD CONSTRAINT published_part_known FOREIGN KEY (part) REFERENCES crm.part(part);
-
-ALTER TABLE ONLY crm.published
     ADD CONSTRAINT published_run_fkey FOREIGN KEY (run) REFERENCES crm.run(id);
 
 ALTER TABLE ONLY crm.published
@@ -5272,6 +5035,8 @@ REVOKE ALL ON FUNCTION crm.campaign_changed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.campaign_check(doc jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION crm.campaign_check_terms(doc jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION crm.campaign_check_text(doc jsonb, member text, form text, rule text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.campaign_check_variants(variants jsonb) FROM PUBLIC;
@@ -5279,6 +5044,10 @@ REVOKE ALL ON FUNCTION crm.campaign_check_variants(variants jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION crm.campaign_refuse(path text, fault text, value jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.campaign_review(site text, key text, reviewer text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.campaign_terms(doc jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.campaign_terms_compiled(terms jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.campaign_time(doc jsonb, member text) FROM PUBLIC;
 
@@ -5335,8 +5104,6 @@ REVOKE ALL ON FUNCTION crm.person_customers(site text, customer text) FROM PUBLI
 
 REVOKE ALL ON FUNCTION crm.person_visitors(site text, customer text, visitor uuid) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION crm.publish_apply(site text, parts text[]) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION crm.publish_check(site text, runs bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.publish_products(site text) FROM PUBLIC;
@@ -5375,6 +5142,8 @@ REVOKE ALL ON FUNCTION crm.us_time(us jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.uuid_ok(id text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION crm.zone_offsets(zone text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION edge.campaign_set(site text) FROM PUBLIC;
 GRANT ALL ON FUNCTION edge.campaign_set(site text) TO crm_edge;
 
@@ -5398,9 +5167,6 @@ GRANT ALL ON FUNCTION etl.campaign_export(site text) TO crm_etl;
 
 REVOKE ALL ON FUNCTION etl.claim(list jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.claim(list jsonb) TO crm_etl;
-
-REVOKE ALL ON FUNCTION etl.clv_buyers(run bigint, as_of timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION etl.clv_buyers(run bigint, as_of timestamp with time zone) TO crm_etl;
 
 REVOKE ALL ON FUNCTION etl.drop_partitions(before date) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.drop_partitions(before date) TO crm_etl;
@@ -5438,9 +5204,6 @@ GRANT ALL ON FUNCTION etl.load_orders(batch bigint) TO crm_etl;
 REVOKE ALL ON FUNCTION etl.load_products(batch bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.load_products(batch bigint) TO crm_etl;
 
-REVOKE ALL ON FUNCTION etl.mine_compare(run bigint, as_of timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION etl.mine_compare(run bigint, as_of timestamp with time zone) TO crm_etl;
-
 REVOKE ALL ON FUNCTION etl.mine_coviewed(run bigint, as_of timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.mine_coviewed(run bigint, as_of timestamp with time zone) TO crm_etl;
 
@@ -5474,12 +5237,6 @@ GRANT ALL ON FUNCTION etl.reject_replayed(reject bigint) TO crm_etl;
 REVOKE ALL ON FUNCTION etl.rejects(after bigint, most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.rejects(after bigint, most integer) TO crm_etl;
 
-REVOKE ALL ON FUNCTION etl.result_put(run bigint, part text, rows jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION etl.result_put(run bigint, part text, rows jsonb) TO crm_etl;
-
-REVOKE ALL ON FUNCTION etl.rollback(run bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION etl.rollback(run bigint) TO crm_etl;
-
 REVOKE ALL ON FUNCTION etl.run_begin(site text, task text, params jsonb, seed bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.run_begin(site text, task text, params jsonb, seed bigint) TO crm_etl;
 
@@ -5489,22 +5246,14 @@ GRANT ALL ON FUNCTION etl.run_end(run bigint, rows_in bigint, rows_out bigint, q
 REVOKE ALL ON FUNCTION etl.run_fail(run bigint, reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.run_fail(run bigint, reason text) TO crm_etl;
 
-REVOKE ALL ON FUNCTION etl.run_lock(site text) FROM PUBLIC;
-GRANT ALL ON FUNCTION etl.run_lock(site text) TO crm_etl;
-
-REVOKE ALL ON FUNCTION etl.run_review(run bigint, reviewer text) FROM PUBLIC;
-GRANT ALL ON FUNCTION etl.run_review(run bigint, reviewer text) TO crm_etl;
-
-REVOKE ALL ON FUNCTION etl.run_tell(run bigint, about jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION etl.run_tell(run bigint, about jsonb) TO crm_etl;
+REVOKE ALL ON FUNCTION etl.site_holdout(site text, share double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.site_holdout(site text, share double precision) TO crm_etl;
 
 REVOKE ALL ON FUNCTION etl.site_set(key text, name text, currency text, reviews_needed integer, retention_days integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.site_set(key text, name text, currency text, reviews_needed integer, retention_days integer) TO crm_etl;
 
 REVOKE ALL ON FUNCTION etl.user_set(name text, password text, role text, site text) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.user_set(name text, password text, role text, site text) TO crm_etl;
-
-REVOKE ALL ON FUNCTION crm.merged(jsonb) FROM PUBLIC;
 
 GRANT INSERT ON TABLE crm.event TO crm_etl;
 
