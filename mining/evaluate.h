@@ -16,9 +16,14 @@
 #define MINING_EVALUATE_BASKETS                                                \
     "--file FILE --support SHARE [--confidence SHARE] "                        \
     "[--basket COLUMN --item COLUMN] [--rules FILE [--all]]"
+#define MINING_EVALUATE_SEGMENTS                                               \
+    "--file FILE --k K|auto [--columns LIST] [--id COLUMN] "                   \
+    "[--scale z|log|none] [--fuzziness M] [--starts N] [--seed N] "            \
+    "[--out FILE]"
 
 int mining_evaluate_baskets(int argc, char **argv);
 int mining_evaluate_clv(int argc, char **argv);
+int mining_evaluate_segments(int argc, char **argv);
 
 
 /* ---- evaluate_words.c: what they read and print alike -------------------- */

@@ -26,6 +26,13 @@ def values(*words):
             (line.split() for line in done.stdout.splitlines())}
 
 
+def lines(*words):
+    """As values(), where a value may be text."""
+    done = evaluate(*words)
+    assert done.returncode == 0, done.stderr
+    return dict(line.split(' ', 1) for line in done.stdout.splitlines())
+
+
 def summary(seed, n):
     """Customers as BG/NBD has them: r .5, alpha 8, a 1, b 3; 40 weeks."""
     draw = random.Random(seed)
@@ -199,6 +206,74 @@ def test_a_support_that_is_no_share_is_refused(share):
     done = evaluate('baskets', '--file', 'x', '--support', share)
     assert done.returncode == 2
     assert '--support takes a share' in done.stderr
+
+
+def test_segments_that_were_drawn_are_found_and_named(tmp_path):
+    draw = random.Random(5)
+    middles = {'a': (2, 900), 'b': (9, 20), 'c': (30, 4000)}
+    rows = [(f'{kind}"{i}', *(m * draw.gauss(1, .05) for m in middles[kind]))
+            for i, kind in enumerate(draw.choices('aabc', k=900))]
+    with open(tmp_path / 's.csv', 'w', newline='') as f:
+        csv.writer(f).writerows([('who', 'visits', 'spend'), *rows])
+    told = [lines('segments', '--file', str(tmp_path / 's.csv'), '--k', 'auto',
+                  '--id', 'who', '--scale', 'log', '--seed', seed, '--out',
+                  str(tmp_path / 'out.csv')) for seed in ('1', '99')]
+    got = told[0]
+    assert got['k'] == '3'
+    assert 'low visits' in got['segment_1_name']
+    assert 'low spend' in got['segment_2_name']
+    assert sorted(got['segment_3_name'].split(', ')) \
+        == ['very high spend', 'very high visits']
+    for k in '123':
+        for what in ('name', 'size', 'text'):
+            assert told[1][f'segment_{k}_{what}'] == got[f'segment_{k}_{what}']
+    with open(tmp_path / 'out.csv', newline='') as f:
+        out = list(csv.DictReader(f))
+    assert [r['id'] for r in out] == [r[0] for r in rows]
+    for row in out:
+        assert row['segment'] == str('abc'.index(row['id'][0]) + 1)
+        shares = [float(row[f'membership_{k}']) for k in '123']
+        assert sum(shares) == pytest.approx(1, abs=1e-12)
+        assert shares[int(row['segment']) - 1] == max(shares)
+
+
+@pytest.mark.parametrize('k, fuzziness, objective', [
+    (3, None, 4877.116144), (4, None, 3962.294016), (5, None, 3330.159487),
+    (8, None, 2359.811670), (4, '2', 2190.556507), (4, '1.5', 3382.984229)])
+def test_segments_of_online_retail(k, fuzziness, objective):
+    path = f'{SHARED}/online_retail/rfm.csv'
+    if not os.path.exists(path):
+        pytest.skip('the real data are not beside the project')
+    got = lines('segments', '--file', path, '--id', 'CustomerID', '--scale',
+                'log', '--k', str(k),
+                *(('--fuzziness', fuzziness, '--starts', '3') if fuzziness
+                  else ()))
+    assert float(got['objective']) <= objective * (1 + 1e-6)
+
+
+@pytest.mark.parametrize('text, words, said', [
+    ('', (), 'has no row'),
+    ('a,b\n', (), 'has no row'),
+    ('a,b\n1,2\n3,nan\n', (), ':3: b is no number'),
+    ('a,b\n1,2\n3,\n', (), ':3: b is no number'),
+    ('a,b\n1,2\n3,1e999\n', (), ':3: b is no number'),
+    ('a,b\n1,2\n3\n', (), ':3: b is no number'),
+    ('a,b\n1,2\n3,"4\n', (), ':3: '),
+    ('a,b\n1,2\n', ('--columns', 'a,c'), 'no column "c"'),
+    ('a,b\n1,2\n', ('--id', 'c'), 'no column "c"'),
+    ('a\n1\n2\n', ('--id', 'a'), 'no column of numbers'),
+    ('a,b\n1,2\n-3,4\n', ('--scale', 'log'), 'row 2: a is below 0'),
+    ('a,b\n' + '1,2\n' * 9, (), 'fewer than 3 different rows'),
+    ('a,b\n' + '1,2\n' * 9, ('--k', 'auto'), 'all rows are equal'),
+    ('a,b\n1,2\n3,4\n', (), 'fewer than 3 different rows')])
+def test_segments_that_cannot_be_are_refused(tmp_path, text, words, said):
+    (tmp_path / 's.csv').write_text(text)
+    done = evaluate('segments', '--file', str(tmp_path / 's.csv'), '--k', '3',
+                    *words)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert 'objective' not in done.stdout
+    assert 'Sanitizer' not in done.stderr
 
 
 @pytest.mark.parametrize('path, conditions', [
