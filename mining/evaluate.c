@@ -22,6 +22,7 @@ typedef struct {
 static const evaluate_task_t evaluate_tasks[] = {
     {"baskets", mining_evaluate_baskets, MINING_EVALUATE_BASKETS},
     {"clv", mining_evaluate_clv, "--summary FILE"},
+    {"rough", mining_evaluate_rough, MINING_EVALUATE_ROUGH},
     {"segments", mining_evaluate_segments, MINING_EVALUATE_SEGMENTS},
 
     {NULL, NULL, NULL}};

@@ -16,6 +16,9 @@
 #define MINING_EVALUATE_BASKETS                                                \
     "--file FILE --support SHARE [--confidence SHARE] "                        \
     "[--basket COLUMN --item COLUMN] [--rules FILE [--all]]"
+#define MINING_EVALUATE_ROUGH                                                  \
+    "--file FILE [--decision COLUMN] [--no-header] [--rules FILE] "            \
+    "[--holdout SHARE] [--evaluations N] [--seed N]"
 #define MINING_EVALUATE_SEGMENTS                                               \
     "--file FILE --k K|auto [--columns LIST] [--id COLUMN] "                   \
     "[--scale z|log|none] [--fuzziness M] [--starts N] [--seed N] "            \
@@ -23,6 +26,7 @@
 
 int mining_evaluate_baskets(int argc, char **argv);
 int mining_evaluate_clv(int argc, char **argv);
+int mining_evaluate_rough(int argc, char **argv);
 int mining_evaluate_segments(int argc, char **argv);
 
 

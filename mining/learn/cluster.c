@@ -1,7 +1,8 @@
 /*
  * cluster.c - k-means and fuzzy c-means, from several drawn starts.
  *
- * Starts are drawn far apart (k-means++, Arthur and Vassilvitskii 2007).  Then
+ * Starts are drawn far apart (k-means++, Arthur and Vassilvitskii 2007); every
+ * second one of k-means is a swap in the best found so far.  Then
  * all rows move at once (Lloyd) until little changes, and where that is
  * promising one by one (Hartigan and Wong 1979: moving a row changes both
  * centres, so a row may leave its nearest centre and the sum still falls);
@@ -501,7 +502,7 @@ cluster_room(mining_clusters_t *out, const cluster_t *c)
     memset(out, 0, sizeof(*out));
     out->k = c->k;
     out->objective = INFINITY;
-    out->centres = malloc((size_t) c->k * c->d * sizeof(*out->centres));
+    out->centres = calloc((size_t) c->k * c->d, sizeof(*out->centres));
     out->members = malloc(c->n * sizeof(*out->members));
     out->sizes = calloc(c->k, sizeof(*out->sizes));
 
@@ -531,7 +532,7 @@ static void
 cluster_finish(cluster_t *c, mining_clusters_t *out)
 {
     size_t   i;
-    double   row[WIDTH];
+    double   row[WIDTH] = {0};
     unsigned k, at;
 
     for (k = 1; k < out->k; k++) {
@@ -571,6 +572,27 @@ cluster_keep(
 }
 
 
+/*
+ * The best centres so far with one of them on a drawn row: what a start cannot
+ * reach is often one such swap away (Franti 2018).
+ */
+static mining_result_e
+cluster_swap(cluster_t *c, const mining_clusters_t *best)
+{
+    size_t   row;
+    unsigned k;
+
+    memcpy(
+        c->centres, best->centres, (size_t) c->k * c->d * sizeof(*c->centres));
+    row = (size_t) mining_random_below(&c->random, c->n);
+    k = (unsigned) mining_random_below(&c->random, c->k);
+    memcpy(c->centres + (size_t) k * c->d, c->rows + row * c->d,
+        c->d * sizeof(*c->centres));
+
+    return MINING_OK;
+}
+
+
 mining_result_e
 mining_cluster_means(const mining_points_t *points, unsigned k, unsigned starts,
     uint64_t seed, mining_clusters_t *clusters)
@@ -587,7 +609,7 @@ mining_cluster_means(const mining_points_t *points, unsigned k, unsigned starts,
     }
 
     for (i = 0; i < starts && rc == MINING_OK; i++) {
-        rc = cluster_draw(&c);
+        rc = i % 2 == 0 ? cluster_draw(&c) : cluster_swap(&c, clusters);
         if (rc == MINING_OK) {
             sum = cluster_lloyd(&c, LLOYD_SMALL);
             if (sum <= clusters->objective * PROMISING) {
