@@ -117,8 +117,8 @@ rules_pairs(rules_t *r)
         free(sorted);
         return MINING_FULL;
     }
-    r->pairs = malloc(n * sizeof(*r->pairs));
-    r->room = calloc((n + RULES_SETS) * r->words, sizeof(*r->room));
+    r->pairs = malloc((n + 1) * sizeof(*r->pairs));
+    r->room = calloc((n + RULES_SETS) * r->words + 1, sizeof(*r->room));
     if (r->pairs == NULL || r->room == NULL) {
         free(sorted);
         return MINING_NOMEM;

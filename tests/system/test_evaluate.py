@@ -1,6 +1,7 @@
 """test_evaluate.py - off-line measurements, and the specification's cases."""
 
 import csv
+import datetime
 import gzip
 import os
 import random
@@ -341,6 +342,115 @@ def test_a_table_that_decides_nothing_is_refused(tmp_path, text, words, said):
     assert done.returncode == 1
     assert said in done.stderr
     assert 'quality' not in done.stdout
+    assert 'Sanitizer' not in done.stderr
+
+
+def days(seed, n, level):
+    """Orders of a shop that is closed on Sundays, by date."""
+    draw = random.Random(seed)
+    week = [1, 1.1, .9, 1, 1.4, .6, 0]
+    first = datetime.date(2025, 1, 6)
+    rows = ['date,value']
+    for i in range(n):
+        mean = level(i) * week[i % 7]
+        rows.append(f'{first + datetime.timedelta(i)},'
+                    f'{max(0, round(draw.gauss(mean, mean ** .5)))}')
+    return rows
+
+
+def test_forecast_beats_the_week_before(tmp_path):
+    rows = days(4, 400, lambda i: 80 + i / 4)
+    random.Random(1).shuffle(rows)  # any order, and one day in two rows
+    rows.remove('date,value')
+    (tmp_path / 'd.csv').write_text('\n'.join(['date,value', *rows]) + '\n')
+    got = lines('forecast', '--file', str(tmp_path / 'd.csv'))
+    assert (got['days'], got['held_out']) == ('400', '56')
+    assert float(got['mae_ratio']) < .85
+    assert .7 < float(got['inside_80']) < .95
+    mean, low, high = map(float, got['day_2026-02-13'].split(','))
+    assert low < mean < high
+    assert 180 * 1.4 < mean * 1.1 and mean < 190 * 1.4
+    assert got['day_2026-02-15'] == '0,0,0'  # a Sunday
+
+
+def test_odd_days_and_changes_are_found(tmp_path):
+    rows = days(9, 364, lambda i: 100 if i < 230 else 190)
+    day = rows[301].split(',')[0]
+    rows[301] = f'{day},600'
+    (tmp_path / 'd.csv').write_text('\n'.join(rows) + '\n')
+    got = lines('anomalies', '--file', str(tmp_path / 'd.csv'))
+    assert got[f'alarm_{day}'].startswith('600,')
+    assert float(got['alarms_per_100_days']) < 6  # the rise itself is odd
+    assert float(got['found_silent']) > .98
+    assert float(got['found_surge']) > .95
+    assert got['changes'] == '1'
+    change = next(k for k in got if k.startswith('change_'))
+    apart = datetime.date.fromisoformat(change[7:]) \
+        - datetime.date(2025, 1, 6)
+    assert abs(apart.days - 230) <= 3
+
+
+def test_noise_raises_few_alarms_and_no_change(tmp_path):
+    alarms = judged = 0
+    for seed in range(6):
+        (tmp_path / 'd.csv').write_text(
+            '\n'.join(days(seed, 364, lambda i: 60)) + '\n')
+        got = lines('anomalies', '--file', str(tmp_path / 'd.csv'))
+        alarms += int(got['alarms'])
+        judged += int(got['judged_days'])
+        assert got['changes'] == '0'
+    assert alarms / judged < .02
+
+
+@pytest.mark.parametrize('source, value, ratio', [
+    ('online_retail', 'orders', .98), ('online_retail', 'revenue', .97),
+    ('cdnow', 'orders', .85)])
+@pytest.mark.proof
+def test_forecast_of_real_days(tmp_path, source, value, ratio):
+    path = {'online_retail': f'{SHARED}/online_retail/transactions.csv.gz',
+            'cdnow': f'{SHARED}/cdnow/CDNOW_master.txt.gz'}[source]
+    if not os.path.exists(path):
+        pytest.skip('the real data are not beside the project')
+    with gzip.open(path, 'rt') as f:
+        if source == 'cdnow':
+            words = [line.split() for line in f if line[1:2].isdigit()]
+            rows = [(f'{w[1][:4]}-{w[1][4:6]}-{w[1][6:]}', 1) for w in words]
+        else:
+            kept = [r for r in csv.DictReader(f) if r['InvoiceNo'][0] not in
+                    'CA' and int(r['Quantity']) > 0]
+            rows = [(r['InvoiceDate'][:10],
+                     int(r['Quantity']) * float(r['UnitPrice']))
+                    for r in kept]
+            if value == 'orders':
+                rows = [(d, 1) for d, _ in {
+                    (r['InvoiceDate'][:10], r['InvoiceNo']) for r in kept}]
+    with open(tmp_path / 'd.csv', 'w', newline='') as f:
+        csv.writer(f).writerows([('date', 'value'), *rows])
+    got = lines('forecast', '--file', str(tmp_path / 'd.csv'))
+    assert float(got['mae_ratio']) < ratio
+    assert .7 < float(got['inside_80']) < .93
+    got = lines('anomalies', '--file', str(tmp_path / 'd.csv'))
+    assert float(got['alarms_per_100_days']) < 2
+    assert float(got['found_silent']) > .9
+
+
+@pytest.mark.parametrize('text, said', [
+    ('', 'has no row'),
+    ('date,value\n', 'has no row'),
+    ('day,value\n', 'no column "date"'),
+    ('date,value\n2025-01-01,x\n', ':2: value is no number'),
+    ('date,value\n2025-01-01,inf\n', ':2: value is no number'),
+    ('date,value\n2025-01-01,1\n2025-13-01,1\n', 'row 2: needs a date'),
+    ('date,value\n2025-01-01,-1\n', 'row 1: needs a date'),
+    ('date,value\n2025-01-01,1\n', '42 are needed'),
+    ('date,value\n1971-01-01,1\n2079-01-01,1\n', 'over 20000 days')])
+@pytest.mark.parametrize('task', ['forecast', 'anomalies'])
+def test_days_that_cannot_be_are_refused(tmp_path, task, text, said):
+    (tmp_path / 'd.csv').write_text(text)
+    done = evaluate(task, '--file', str(tmp_path / 'd.csv'))
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert 'mae' not in done.stdout and 'alarms' not in done.stdout
     assert 'Sanitizer' not in done.stderr
 
 
