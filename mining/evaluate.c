@@ -20,8 +20,12 @@ typedef struct {
 
 
 static const evaluate_task_t evaluate_tasks[] = {
+    {"anomalies", mining_evaluate_anomalies, MINING_EVALUATE_ANOMALIES},
     {"baskets", mining_evaluate_baskets, MINING_EVALUATE_BASKETS},
     {"clv", mining_evaluate_clv, "--summary FILE"},
+    {"forecast", mining_evaluate_forecast, MINING_EVALUATE_FORECAST},
+    {"rough", mining_evaluate_rough, MINING_EVALUATE_ROUGH},
+    {"segments", mining_evaluate_segments, MINING_EVALUATE_SEGMENTS},
 
     {NULL, NULL, NULL}};
 

@@ -13,12 +13,28 @@
 #pragma GCC visibility push(hidden)
 
 
+#define MINING_EVALUATE_ANOMALIES                                              \
+    "--file FILE [--date COLUMN] [--value COLUMN] [--false-alarms N]"
 #define MINING_EVALUATE_BASKETS                                                \
     "--file FILE --support SHARE [--confidence SHARE] "                        \
     "[--basket COLUMN --item COLUMN] [--rules FILE [--all]]"
+#define MINING_EVALUATE_FORECAST                                               \
+    "--file FILE [--date COLUMN] [--value COLUMN] [--weeks W] "                \
+    "[--horizon DAYS]"
+#define MINING_EVALUATE_ROUGH                                                  \
+    "--file FILE [--decision COLUMN] [--no-header] [--rules FILE] "            \
+    "[--holdout SHARE] [--evaluations N] [--seed N]"
+#define MINING_EVALUATE_SEGMENTS                                               \
+    "--file FILE --k K|auto [--columns LIST] [--id COLUMN] "                   \
+    "[--scale z|log|none] [--fuzziness M] [--starts N] [--seed N] "            \
+    "[--out FILE]"
 
+int mining_evaluate_anomalies(int argc, char **argv);
 int mining_evaluate_baskets(int argc, char **argv);
 int mining_evaluate_clv(int argc, char **argv);
+int mining_evaluate_forecast(int argc, char **argv);
+int mining_evaluate_rough(int argc, char **argv);
+int mining_evaluate_segments(int argc, char **argv);
 
 
 /* ---- evaluate_words.c: what they read and print alike -------------------- */

@@ -1,6 +1,7 @@
 """test_evaluate.py - off-line measurements."""
 
 import csv
+import datetime
 import gzip
 import os
 import random
@@ -24,6 +25,13 @@ def values(*words):
     assert done.returncode == 0, done.stderr
     return {k: float(v) for k, v in
             (line.split() for line in done.stdout.splitlines())}
+
+
+def lines(*words):
+    """As values(), where a value may be text."""
+    done = evaluate(*words)
+    assert done.returncode == 0, done.stderr
+    return dict(line.split(' ', 1) for line in done.stdout.splitlines())
 
 
 def summary(seed, n):
@@ -153,10 +161,14 @@ def test_baskets_are_counted_as_by_hand(tmp_path, form):
 
 
 @pytest.mark.parametrize('name, support, confidence, sizes, rules', [
+    ('groceries.csv', '.001', '.8', [157, 2981, 6831, 3137, 376, 10], 410),
     ('groceries.csv', '.0003', '.5',
      [166, 6246, 37848, 62293, 40850, 14802, 3711, 675, 85, 6], 311948),
-    ('groceries.csv', '.001', '.8', [157, 2981, 6831, 3137, 376, 10], 410),
-    ('fimi_retail.dat.gz', '.001', '.5', [2117, 3260, 1794, 382, 36], 5731)])
+    pytest.param('fimi_retail.dat.gz', '.001', '.5',
+                 [2117, 3260, 1794, 382, 36], 5731, marks=pytest.mark.proof),
+    pytest.param('fimi_retail.dat.gz', '.0005', '.5',
+                 [3926, 8198, 5411, 1534, 170, 3], 15321,
+                 marks=pytest.mark.proof)])
 def test_baskets_of_the_public_sets(name, support, confidence, sizes, rules):
     path = f'{SHARED}/baskets/{name}'
     if not os.path.exists(path):
@@ -180,8 +192,8 @@ def test_baskets_of_the_public_sets(name, support, confidence, sizes, rules):
     (b'o,p\n1,a\n', ('--basket', 'o', '--item', 'q'), ':1: the first line'),
     (b'o,p\n1,a\n1,\n', ('--basket', 'o', '--item', 'p'), ':3: basket or'),
     (b'o,p\n', ('--basket', 'o', '--item', 'p'), 'there is no basket'),
-    (b'\n'.join([','.join(map(str, range(40))).encode()] * 9), (),
-     'take a --support above .1')],
+    pytest.param(b'\n'.join([','.join(map(str, range(40))).encode()] * 9),
+                 (), 'take a --support above .1', marks=pytest.mark.proof)],
     ids=['empty', 'blank', 'nul', 'quote', 'tail', 'item', 'line', 'column',
          'cell', 'header', 'sets'])
 def test_bad_baskets_are_refused_with_their_line(tmp_path, data, words, said):
@@ -199,3 +211,261 @@ def test_a_support_that_is_no_share_is_refused(share):
     done = evaluate('baskets', '--file', 'x', '--support', share)
     assert done.returncode == 2
     assert '--support takes a share' in done.stderr
+
+
+def test_segments_that_were_drawn_are_found_and_named(tmp_path):
+    draw = random.Random(5)
+    middles = {'a': (2, 900), 'b': (9, 20), 'c': (30, 4000)}
+    rows = [(f'{kind}"{i}', *(m * draw.gauss(1, .05) for m in middles[kind]))
+            for i, kind in enumerate(draw.choices('aabc', k=900))]
+    with open(tmp_path / 's.csv', 'w', newline='') as f:
+        csv.writer(f).writerows([('who', 'visits', 'spend'), *rows])
+    told = [lines('segments', '--file', str(tmp_path / 's.csv'), '--k', 'auto',
+                  '--id', 'who', '--scale', 'log', '--seed', seed, '--out',
+                  str(tmp_path / 'out.csv')) for seed in ('1', '99')]
+    got = told[0]
+    assert got['k'] == '3'
+    assert 'low visits' in got['segment_1_name']
+    assert 'low spend' in got['segment_2_name']
+    assert sorted(got['segment_3_name'].split(', ')) \
+        == ['very high spend', 'very high visits']
+    for k in '123':
+        for what in ('name', 'size', 'text'):
+            assert told[1][f'segment_{k}_{what}'] == got[f'segment_{k}_{what}']
+    with open(tmp_path / 'out.csv', newline='') as f:
+        out = list(csv.DictReader(f))
+    assert [r['id'] for r in out] == [r[0] for r in rows]
+    for row in out:
+        assert row['segment'] == str('abc'.index(row['id'][0]) + 1)
+        shares = [float(row[f'membership_{k}']) for k in '123']
+        assert sum(shares) == pytest.approx(1, abs=1e-12)
+        assert shares[int(row['segment']) - 1] == max(shares)
+
+
+@pytest.mark.parametrize('k, fuzziness, objective', [
+    (4, None, 3962.294016), (4, '2', 2190.556507),
+    *(pytest.param(*case, marks=pytest.mark.proof) for case in (
+        (3, None, 4877.116144), (5, None, 3330.159487),
+        (8, None, 2359.811670), (3, '2', 3044.459625),
+        (4, '1.5', 3382.984229), (5, '1.5', 2790.829608)))])
+def test_segments_of_online_retail(k, fuzziness, objective):
+    path = f'{SHARED}/online_retail/rfm.csv'
+    if not os.path.exists(path):
+        pytest.skip('the real data are not beside the project')
+    got = lines('segments', '--file', path, '--id', 'CustomerID', '--scale',
+                'log', '--k', str(k),
+                *(('--fuzziness', fuzziness, '--starts', '3') if fuzziness
+                  else ()))
+    assert float(got['objective']) <= objective * (1 + 1e-6)
+
+
+@pytest.mark.parametrize('text, words, said', [
+    ('', (), 'has no row'),
+    ('a,b\n', (), 'has no row'),
+    ('a,b\n1,2\n3,nan\n', (), ':3: b is no number'),
+    ('a,b\n1,2\n3,\n', (), ':3: b is no number'),
+    ('a,b\n1,2\n3,1e999\n', (), ':3: b is no number'),
+    ('a,b\n1,2\n3\n', (), ':3: b is no number'),
+    ('a,b\n1,2\n3,"4\n', (), ':3: '),
+    ('a,b\n1,2\n', ('--columns', 'a,c'), 'no column "c"'),
+    ('a,b\n1,2\n', ('--id', 'c'), 'no column "c"'),
+    ('a\n1\n2\n', ('--id', 'a'), 'no column of numbers'),
+    ('a,b\n1,2\n-3,4\n', ('--scale', 'log'), 'row 2: a is below 0'),
+    ('a,b\n' + '1,2\n' * 9, (), 'fewer than 3 different rows'),
+    ('a,b\n' + '1,2\n' * 9, ('--k', 'auto'), 'all rows are equal'),
+    ('a,b\n1,2\n3,4\n', (), 'fewer than 3 different rows')])
+def test_segments_that_cannot_be_are_refused(tmp_path, text, words, said):
+    (tmp_path / 's.csv').write_text(text)
+    done = evaluate('segments', '--file', str(tmp_path / 's.csv'), '--k', '3',
+                    *words)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert 'objective' not in done.stdout
+    assert 'Sanitizer' not in done.stderr
+
+
+def test_what_decides_a_table_is_found(tmp_path):
+    draw = random.Random(2)
+    rows = [[draw.choice('abc') for _ in range(9)] for _ in range(600)]
+    for row in rows:
+        row.insert(3, 'yes' if row[2] == 'a' or row[7] == 'b' else 'no')
+    head = [f'c{i}' for i in range(3)] + ['buys'] \
+        + [f'c{i}' for i in range(3, 9)]
+    with open(tmp_path / 't.csv', 'w', newline='') as f:
+        csv.writer(f).writerows([head, *rows])
+    got = lines('rough', '--file', str(tmp_path / 't.csv'), '--decision',
+                'buys', '--holdout', '.3', '--rules', str(tmp_path / 'rules'))
+    assert got['quality'] == '1.000000000'
+    assert (got['reducts'], got['core']) == ('1', 'c2,c7')
+    assert got['reduct_1'] == got['search_reduct'] == 'c2,c7'
+    assert got['search_evaluations'] == '5000'
+    assert float(got['holdout_accuracy']) == 1
+    said = (tmp_path / 'rules').read_text().splitlines()
+    assert len(said) == int(got['rules'])
+    support = sum(r[2] == 'a' for r in rows)
+    assert f'if c2 = a then buys = yes (support {support}, certainty 1)' \
+        in said
+
+
+@pytest.mark.parametrize('name, words, sizes, core, most', [
+    ('hiring.csv', (), {2: 2}, 'Experience', 4),
+    ('binary10.csv', (), {3: 2, 4: 34, 5: 2}, '', 10),
+    pytest.param(
+        'mushroom.csv', ('--no-header', '--decision', '1', '--holdout', '.3'),
+        {4: 13, 5: 150, 6: 77, 7: 40, 8: 12}, '', 13,
+        marks=pytest.mark.proof)])
+def test_reducts_of_the_reference_tables(name, words, sizes, core, most):
+    path = f'{SHARED}/roughset/{name}'
+    if not os.path.exists(path):
+        pytest.skip('the real data are not beside the project')
+    got = lines('rough', '--file', path, *words)
+    assert {k: int(got[f'reducts_of_{k}']) for k in sizes} == sizes
+    assert int(got['reducts']) == sum(sizes.values())
+    assert got['core'] == core
+    assert int(got['search_size']) == min(sizes)
+    assert int(got['rules']) <= most
+    assert float(got.get('holdout_accuracy', 1)) == 1
+
+
+@pytest.mark.parametrize('text, words, said', [
+    ('', (), 'has no row'),
+    ('a,b\n', (), 'has no row'),
+    ('a\n1\n', (), 'a decision and at least one column more'),
+    ('a,a\n1,2\n', (), 'two columns have the name "a"'),
+    ('a,b\n1,2\n3\n', (), ':3: 1 fields, the first line has 2'),
+    ('a,b\n1,2\n"3,4\n', (), ':3: '),
+    ('a,b\n1,2\n', ('--decision', 'c'), 'no column "c"'),
+    ('1,2\n', ('--no-header', '--decision', '3'), 'no column "3"')])
+def test_a_table_that_decides_nothing_is_refused(tmp_path, text, words, said):
+    (tmp_path / 't.csv').write_text(text)
+    done = evaluate('rough', '--file', str(tmp_path / 't.csv'), *words)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert 'quality' not in done.stdout
+    assert 'Sanitizer' not in done.stderr
+
+
+def days(seed, n, level):
+    """Orders of a shop that is closed on Sundays, by date."""
+    draw = random.Random(seed)
+    week = [1, 1.1, .9, 1, 1.4, .6, 0]
+    first = datetime.date(2025, 1, 6)
+    rows = ['date,value']
+    for i in range(n):
+        mean = level(i) * week[i % 7]
+        rows.append(f'{first + datetime.timedelta(i)},'
+                    f'{max(0, round(draw.gauss(mean, mean ** .5)))}')
+    return rows
+
+
+def test_forecast_beats_the_week_before(tmp_path):
+    rows = days(4, 400, lambda i: 80 + i / 4)
+    random.Random(1).shuffle(rows)  # any order, and one day in two rows
+    rows.remove('date,value')
+    (tmp_path / 'd.csv').write_text('\n'.join(['date,value', *rows]) + '\n')
+    got = lines('forecast', '--file', str(tmp_path / 'd.csv'))
+    assert (got['days'], got['held_out']) == ('400', '56')
+    assert float(got['mae_ratio']) < .85
+    assert .7 < float(got['inside_80']) < .95
+    mean, low, high = map(float, got['day_2026-02-13'].split(','))
+    assert low < mean < high
+    assert 180 * 1.4 < mean * 1.1 and mean < 190 * 1.4
+    assert got['day_2026-02-15'] == '0,0,0'  # a Sunday
+
+
+def test_odd_days_and_changes_are_found(tmp_path):
+    rows = days(9, 364, lambda i: 100 if i < 230 else 190)
+    day = rows[301].split(',')[0]
+    rows[301] = f'{day},600'
+    (tmp_path / 'd.csv').write_text('\n'.join(rows) + '\n')
+    got = lines('anomalies', '--file', str(tmp_path / 'd.csv'))
+    assert got[f'alarm_{day}'].startswith('600,')
+    assert float(got['alarms_per_100_days']) < 6  # the rise itself is odd
+    assert float(got['found_silent']) > .98
+    assert float(got['found_surge']) > .95
+    assert got['changes'] == '1'
+    change = next(k for k in got if k.startswith('change_'))
+    apart = datetime.date.fromisoformat(change[7:]) \
+        - datetime.date(2025, 1, 6)
+    assert abs(apart.days - 230) <= 3
+
+
+def test_noise_raises_few_alarms_and_no_change(tmp_path):
+    alarms = judged = 0
+    for seed in range(6):
+        (tmp_path / 'd.csv').write_text(
+            '\n'.join(days(seed, 364, lambda i: 60)) + '\n')
+        got = lines('anomalies', '--file', str(tmp_path / 'd.csv'))
+        alarms += int(got['alarms'])
+        judged += int(got['judged_days'])
+        assert got['changes'] == '0'
+    assert alarms / judged < .02
+
+
+@pytest.mark.parametrize('source, value, ratio', [
+    ('online_retail', 'orders', .98), ('online_retail', 'revenue', .97),
+    ('cdnow', 'orders', .85)])
+@pytest.mark.proof
+def test_forecast_of_real_days(tmp_path, source, value, ratio):
+    path = {'online_retail': f'{SHARED}/online_retail/transactions.csv.gz',
+            'cdnow': f'{SHARED}/cdnow/CDNOW_master.txt.gz'}[source]
+    if not os.path.exists(path):
+        pytest.skip('the real data are not beside the project')
+    with gzip.open(path, 'rt') as f:
+        if source == 'cdnow':
+            words = [line.split() for line in f if line[1:2].isdigit()]
+            rows = [(f'{w[1][:4]}-{w[1][4:6]}-{w[1][6:]}', 1) for w in words]
+        else:
+            kept = [r for r in csv.DictReader(f) if r['InvoiceNo'][0] not in
+                    'CA' and int(r['Quantity']) > 0]
+            rows = [(r['InvoiceDate'][:10],
+                     int(r['Quantity']) * float(r['UnitPrice']))
+                    for r in kept]
+            if value == 'orders':
+                rows = [(d, 1) for d, _ in {
+                    (r['InvoiceDate'][:10], r['InvoiceNo']) for r in kept}]
+    with open(tmp_path / 'd.csv', 'w', newline='') as f:
+        csv.writer(f).writerows([('date', 'value'), *rows])
+    got = lines('forecast', '--file', str(tmp_path / 'd.csv'))
+    assert float(got['mae_ratio']) < ratio
+    assert .7 < float(got['inside_80']) < .93
+    got = lines('anomalies', '--file', str(tmp_path / 'd.csv'))
+    assert float(got['alarms_per_100_days']) < 2
+    assert float(got['found_silent']) > .9
+
+
+@pytest.mark.parametrize('text, said', [
+    ('', 'has no row'),
+    ('date,value\n', 'has no row'),
+    ('day,value\n', 'no column "date"'),
+    ('date,value\n2025-01-01,x\n', ':2: value is no number'),
+    ('date,value\n2025-01-01,inf\n', ':2: value is no number'),
+    ('date,value\n2025-01-01,1\n2025-13-01,1\n', 'row 2: needs a date'),
+    ('date,value\n2025-01-01,-1\n', 'row 1: needs a date'),
+    ('date,value\n2025-01-01,1\n', '42 are needed'),
+    ('date,value\n1971-01-01,1\n2079-01-01,1\n', 'over 20000 days')])
+@pytest.mark.parametrize('task', ['forecast', 'anomalies'])
+def test_days_that_cannot_be_are_refused(tmp_path, task, text, said):
+    (tmp_path / 'd.csv').write_text(text)
+    done = evaluate(task, '--file', str(tmp_path / 'd.csv'))
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert 'mae' not in done.stdout and 'alarms' not in done.stdout
+    assert 'Sanitizer' not in done.stderr
+
+
+@pytest.mark.parametrize('path, conditions', [
+    ('tests/conformance/cases.json', 12),
+    ('../shared/data/growthbook/cases-visible.json', 109)])
+def test_conditions_conform(path, conditions):
+    if not os.path.exists(os.path.join(ROOT, path)):
+        pytest.skip('the specification is not beside the project')
+    done = subprocess.run(
+        ['make', '-s', 'build/conformance'], cwd=ROOT, capture_output=True,
+        text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run(['build/conformance', path], cwd=ROOT,
+                          capture_output=True, text=True, timeout=60)
+    assert f'evalCondition: {conditions} passed, 0 failed' in done.stdout, \
+        done.stdout
+    assert done.returncode == 0
