@@ -628,6 +628,17 @@ personalize_set_compile(personalize_set_t **set, const char *json, size_t len,
 }
 
 
+personalize_result_e
+personalize_set_compile_lenient(personalize_set_t **set, const char *json,
+    size_t len, char *fault, size_t fault_size)
+{
+    personalize_source_t source = {
+        json, len, JSON_REJECT_DUPLICATES, compile_root, 1};
+
+    return personalize_compile(set, &source, fault, fault_size);
+}
+
+
 uint64_t
 personalize_set_version(const personalize_set_t *set)
 {
