@@ -144,7 +144,7 @@ personalize_intern(
     uint32_t           i;
     personalize_set_t *set = c->set;
 
-    if (path.len == 0 || path.len > PERSONALIZE_PATH_MAX) {
+    if ((path.len == 0 && !c->lenient) || path.len > PERSONALIZE_PATH_MAX) {
         return personalize_fault(c,
             "attribute name of %zu bytes, must be of 1 to %d", path.len,
             PERSONALIZE_PATH_MAX);
@@ -177,6 +177,129 @@ personalize_intern(
     c->intern[i] = (uint16_t) (*n + 1);
 
     return PERSONALIZE_OK;
+}
+
+
+personalize_result_e
+personalize_index_make(personalize_compiler_t *c,
+    const personalize_str_t *names, size_t step, unsigned n, uint32_t **index,
+    uint32_t *mask)
+{
+    size_t                   size;
+    uint32_t                 i, place;
+    const personalize_str_t *name;
+
+    for (size = 2; size < (size_t) n * 2; size *= 2) {
+        /* void */
+    }
+
+    *mask = (uint32_t) size - 1;
+    *index = personalize_alloc(c, size * sizeof(uint32_t));
+    if (*index == NULL) {
+        return PERSONALIZE_NOMEM;
+    }
+
+    memset(*index, 0, size * sizeof(uint32_t));
+
+    for (i = 0; i < n; i++) {
+        name = (const void *) ((const char *) names + i * step);
+        place = personalize_hash_key(*name) & *mask;
+        while ((*index)[place] != 0) {
+            place = (place + 1) & *mask;
+        }
+        (*index)[place] = i + 1;
+    }
+
+    return PERSONALIZE_OK;
+}
+
+
+personalize_result_e
+personalize_condition_keep(
+    personalize_compiler_t *c, const personalize_clause_t **clauses)
+{
+    size_t                size;
+    personalize_clause_t *kept;
+
+    size = c->nclauses * sizeof(personalize_clause_t);
+    kept = personalize_alloc(c, size);
+    if (kept == NULL) {
+        return PERSONALIZE_NOMEM;
+    }
+
+    memcpy(kept, c->clauses, size);
+    *clauses = kept;
+
+    return PERSONALIZE_OK;
+}
+
+
+static personalize_result_e
+load(personalize_compiler_t *c, const personalize_source_t *source)
+{
+    json_t              *root;
+    json_error_t         error;
+    personalize_result_e rc;
+
+    if (source->len > PERSONALIZE_SET_BYTES_MAX) {
+        return personalize_fault(
+            c, "%zu bytes, at most %u", source->len, PERSONALIZE_SET_BYTES_MAX);
+    }
+
+    memset(&error, 0, sizeof(error));
+    root = json_loadb(source->json, source->len, source->flags, &error);
+
+    if (root == NULL) {
+        /* some failed allocations leave no text */
+        if (error.text[0] == '\0'
+            || json_error_code(&error) == json_error_out_of_memory)
+        {
+            return PERSONALIZE_NOMEM;
+        }
+        return personalize_fault(
+            c, "line %d, column %d: %s", error.line, error.column, error.text);
+    }
+
+    rc = source->compile(c, root);
+    json_decref(root);
+
+    return rc;
+}
+
+
+personalize_result_e
+personalize_compile(personalize_set_t **set, const personalize_source_t *source,
+    char *fault, size_t fault_size)
+{
+    personalize_result_e    rc;
+    personalize_compiler_t *c;
+
+    *set = NULL;
+
+    if (fault_size > 0) {
+        fault[0] = '\0';
+    }
+
+    c = calloc(1, sizeof(personalize_compiler_t));
+    if (c == NULL) {
+        return PERSONALIZE_NOMEM;
+    }
+
+    c->lenient = source->lenient;
+    c->fault = fault;
+    c->fault_size = fault_size;
+    c->set = calloc(1, sizeof(personalize_set_t));
+    rc = c->set != NULL ? load(c, source) : PERSONALIZE_NOMEM;
+
+    if (rc == PERSONALIZE_OK) {
+        *set = c->set;
+    } else {
+        personalize_set_free(c->set);
+    }
+
+    free(c);
+
+    return rc;
 }
 
 

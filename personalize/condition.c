@@ -155,6 +155,7 @@ compile_same(
 }
 
 
+/* NULL is an empty list. */
 static personalize_result_e
 compile_in(personalize_compiler_t *c, json_t *list, int fold, targets_t to,
     int16_t *entry)
@@ -382,35 +383,28 @@ static personalize_result_e
 compile_group(personalize_compiler_t *c, json_t *name, int in, targets_t to,
     int16_t *entry)
 {
-    json_t              *group, *none;
-    personalize_result_e rc;
+    json_t *list;
 
-    if (!json_is_string(name)) {
-        return wrong(c, to, entry, "must be the name of a saved group");
+    if (!json_is_string(name) && !c->lenient) {
+        return personalize_fault(c, "must be the name of a saved group");
     }
 
-    group = json_object_get(c->groups, json_string_value(name));
-    if (json_is_object(group)) {
-        group = json_object_get(group, "values");
-        if (!json_is_array(group)) {
+    list = json_is_string(name)
+               ? json_object_get(c->groups, json_string_value(name))
+               : NULL;
+
+    if (list == NULL && !c->lenient) {
+        return personalize_fault(c, "names a saved group that is not there");
+    }
+
+    if (list != NULL) {
+        list = personalize_group_values(list);
+        if (list == NULL) {
             return wrong(c, to, entry, "names a saved group without a list");
         }
     }
 
-    if (group == NULL && !c->lenient) {
-        return personalize_fault(c, "names a saved group that is not there");
-    }
-
-    none = json_array();
-    if (none == NULL) {
-        return PERSONALIZE_NOMEM;
-    }
-
-    rc = compile_in(c, json_is_array(group) ? group : none, 0,
-        in ? to : swapped(to), entry);
-    json_decref(none);
-
-    return rc;
+    return compile_in(c, list, 0, in ? to : swapped(to), entry);
 }
 
 
@@ -610,7 +604,8 @@ static int
 is_logic(const char *name)
 {
     return strcmp(name, "$and") == 0 || strcmp(name, "$or") == 0
-           || strcmp(name, "$nor") == 0 || strcmp(name, "$not") == 0;
+           || strcmp(name, "$nor") == 0 || strcmp(name, "$not") == 0
+           || strcmp(name, "$savedGroup") == 0;
 }
 
 
@@ -628,8 +623,8 @@ compile_path(
 
     if (name.data[0] == '$' && !c->lenient) {
         return personalize_fault(c,
-            "unknown operator \"%.64s\", use $and, $or, $nor, $not or an "
-            "attribute",
+            "unknown operator \"%.64s\", use $and, $or, $nor, $not, "
+            "$savedGroup or an attribute",
             name.data);
     }
 
@@ -681,6 +676,43 @@ compile_list(personalize_compiler_t *c, json_t *list, int any, targets_t to,
 }
 
 
+/*
+ * A group used as a condition: {"id": its name}.  Of a list the attribute is
+ * asked that the reference or the group names.
+ */
+static personalize_result_e
+compile_saved_group(personalize_compiler_t *c, const json_t *reference,
+    targets_t to, int16_t *entry)
+{
+    uint16_t             outer = c->attribute;
+    personalize_group_t  group;
+    personalize_str_t    name;
+    personalize_result_e rc;
+
+    if (!personalize_group_find(c, reference, &group)) {
+        return wrong(c, to, entry, "names no saved group that can be used");
+    }
+
+    if (group.condition != NULL) {
+        c->visited[c->nvisited++] = group.id;
+        rc = compile_condition(c, group.condition, to, entry);
+        c->nvisited--;
+        return rc;
+    }
+
+    name.data = json_string_value(group.attribute);
+    name.len = json_string_length(group.attribute);
+
+    rc = personalize_intern(c, name, &c->attribute);
+    if (rc == PERSONALIZE_OK) {
+        rc = compile_in(c, group.values, 0, to, entry);
+    }
+    c->attribute = outer;
+
+    return rc;
+}
+
+
 static personalize_result_e
 compile_logic(
     personalize_compiler_t *c, void *member, targets_t to, int16_t *entry)
@@ -700,6 +732,9 @@ compile_logic(
 
     } else if (strcmp(name, "$nor") == 0) {
         rc = compile_list(c, value, 1, swapped(to), entry);
+
+    } else if (name[1] == 's') {
+        rc = compile_saved_group(c, value, to, entry);
 
     } else {
         rc = compile_condition(c, value, swapped(to), entry);

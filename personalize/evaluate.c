@@ -45,36 +45,6 @@ compare_units(personalize_str_t a, personalize_str_t b)
 }
 
 
-static uint32_t
-lower(uint32_t point)
-{
-    if ((point >= 'A' && point <= 'Z')
-        || (point >= 0xc0 && point <= 0xde && point != 0xd7)
-        || (point >= 0x391 && point <= 0x3a9)  /* Greek */
-        || (point >= 0x410 && point <= 0x42f)) /* Cyrillic */
-    {
-        return point + 32;
-    }
-
-    if (point >= 0x400 && point <= 0x40f) {
-        return point + 80;
-    }
-
-    if ((point >= 0x100 && point <= 0x12e) || (point >= 0x132 && point <= 0x136)
-        || (point >= 0x14a && point <= 0x176))
-    {
-        return point | 1;
-    }
-
-    if ((point >= 0x139 && point <= 0x147)
-        || (point >= 0x179 && point <= 0x17d)) {
-        return point + (point & 1);
-    }
-
-    return point;
-}
-
-
 /* Equal with both in lower case. */
 static int
 equal_folded(personalize_str_t a, personalize_str_t b)
@@ -85,7 +55,7 @@ equal_folded(personalize_str_t a, personalize_str_t b)
     for (i = k = 0; i < a.len && k < b.len;) {
         i += personalize_decode(a.data + i, a.len - i, &x);
         k += personalize_decode(b.data + k, b.len - k, &y);
-        if (x != y && lower(x) != lower(y)) {
+        if (x != y && personalize_lower(x) != personalize_lower(y)) {
             return 0;
         }
     }
@@ -433,6 +403,16 @@ personalize_condition_fits(
     static const personalize_value_t absent; /* at the top there is no self */
 
     scope_t scope = {view, clauses, NULL, &absent};
+
+    return run(&scope, entry);
+}
+
+
+int
+personalize_condition_fits_value(const personalize_clause_t *clauses, int entry,
+    personalize_view_t *view, const personalize_value_t *root)
+{
+    scope_t scope = {view, clauses, root, root};
 
     return run(&scope, entry);
 }

@@ -144,6 +144,101 @@ personalize_result_e personalize_decide(const personalize_set_t *set,
 personalize_result_e personalize_render(const personalize_decision_t *decision,
     const personalize_request_t *request, char *buf, size_t size, size_t *len);
 
+/* ---- feature.c: features and experiments of the GrowthBook format ------- */
+
+/*
+ * Compiles a payload as the GrowthBook API serves it, {"features": {…},
+ * "experiments": […], "savedGroups": {…}, "contextualBandits": {…}}, into a
+ * set without campaigns.  What the specification calls false is no fault; what
+ * is of no sensible type, too deep or too large is, as in a set.
+ */
+personalize_result_e personalize_features_compile(personalize_set_t **set,
+    const char *json, size_t len, char *fault, size_t fault_size);
+
+/* One stored assignment: who sees which variation of what. */
+typedef struct {
+    personalize_str_t   attribute;  /* name, for example id */
+    personalize_value_t value;      /* of that attribute */
+    personalize_str_t   experiment; /* key, "__" and bucket version */
+    personalize_str_t   variation;  /* key */
+} personalize_sticky_t;
+
+/* The caller's; new ones are put behind and point into set and attributes. */
+typedef struct {
+    personalize_sticky_t *entries;
+    unsigned              n;
+    unsigned              max; /* what exceeds it is counted in `lost` */
+    unsigned              lost;
+    unsigned              changed; /* entries put or altered */
+} personalize_stickies_t;
+
+typedef struct {
+    personalize_str_t key;       /* of an experiment */
+    int               variation; /* from 0 on */
+} personalize_forced_t;
+
+/* What an evaluation is told beside the attributes. */
+typedef struct {
+    personalize_get_pt          get;
+    void                       *ctx;
+    personalize_str_t           url;
+    const personalize_forced_t *forced;
+    unsigned                    nforced;
+    personalize_stickies_t     *stickies;     /* NULL: sticky buckets are off */
+    unsigned                    disabled : 1; /* no experiment runs */
+    unsigned                    qa : 1;       /* nobody is bucketed by hash */
+} personalize_context_t;
+
+typedef struct personalize_held_s       personalize_held_t;
+typedef struct personalize_experiment_s personalize_experiment_t;
+
+/* What an experiment came to; points into set and attributes. */
+typedef struct {
+    const personalize_held_t *held; /* its value; NULL: none */
+    personalize_str_t         key;  /* of the variation */
+    personalize_str_t         name;
+    personalize_str_t         hash_attribute;
+    personalize_value_t       hash_value; /* ABSENT: none */
+    double                    bucket;
+    unsigned                  variation;
+    int                       leaf; /* of a bandit's contexts; -1: none fits */
+    unsigned                  in_experiment : 1;
+    unsigned                  hash_used : 1;
+    unsigned                  has_bucket : 1;
+    unsigned                  sticky_used : 1;
+    unsigned                  passthrough : 1;
+} personalize_outcome_t;
+
+typedef enum {
+    PERSONALIZE_SOURCE_UNKNOWN = 0,
+    PERSONALIZE_SOURCE_DEFAULT,
+    PERSONALIZE_SOURCE_FORCE,
+    PERSONALIZE_SOURCE_EXPERIMENT,
+    PERSONALIZE_SOURCE_PREREQUISITE,
+    PERSONALIZE_SOURCE_CIRCLE
+} personalize_source_e;
+
+typedef struct {
+    personalize_source_e      source;
+    const personalize_held_t *held;    /* NULL: null */
+    personalize_str_t         rule;    /* its id, may be empty */
+    unsigned                  place;   /* of the rule */
+    personalize_outcome_t     outcome; /* of EXPERIMENT */
+} personalize_flag_t;
+
+/* Evaluates a feature by its name.  Cost is bounded, nothing is allocated. */
+void personalize_feature_evaluate(const personalize_set_t *set,
+    personalize_str_t name, const personalize_context_t *context,
+    personalize_flag_t *flag);
+
+/* Runs number n of the payload's experiments; 0: there is none. */
+int personalize_experiment_evaluate(const personalize_set_t *set, unsigned n,
+    const personalize_context_t *context, personalize_outcome_t *outcome);
+
+/* The value in the form of an attribute, ABSENT for NULL. */
+personalize_value_t personalize_held_value(const personalize_held_t *held);
+
+
 /* GrowthBook hash version 2: 0 <= n < 1 in steps of 1/10000. */
 double personalize_hash(personalize_str_t seed, personalize_str_t unit);
 

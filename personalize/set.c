@@ -183,10 +183,9 @@ static personalize_result_e
 compile_when(personalize_compiler_t *c, const json_t *object,
     personalize_campaign_t *campaign)
 {
-    size_t                path, size;
-    json_t               *when;
-    personalize_clause_t *clauses;
-    personalize_result_e  rc;
+    size_t               path;
+    json_t              *when;
+    personalize_result_e rc;
 
     campaign->clauses = NULL;
     campaign->entry = PERSONALIZE_FITS;
@@ -203,16 +202,7 @@ compile_when(personalize_compiler_t *c, const json_t *object,
     }
     personalize_path_pop(c, path);
 
-    size = c->nclauses * sizeof(personalize_clause_t);
-    clauses = personalize_alloc(c, size);
-    if (clauses == NULL) {
-        return PERSONALIZE_NOMEM;
-    }
-
-    memcpy(clauses, c->clauses, size);
-    campaign->clauses = clauses;
-
-    return PERSONALIZE_OK;
+    return personalize_condition_keep(c, &campaign->clauses);
 }
 
 
@@ -463,39 +453,6 @@ check_keys(personalize_compiler_t *c, draft_t *drafts, size_t n)
 }
 
 
-/* Makes the open table of slots, at most half full. */
-static personalize_result_e
-index_slots(personalize_compiler_t *c)
-{
-    size_t             size;
-    unsigned           n;
-    uint32_t           i;
-    personalize_set_t *set = c->set;
-
-    for (size = 2; size < (size_t) set->nslots * 2; size *= 2) {
-        /* void */
-    }
-
-    set->index_mask = (uint32_t) size - 1;
-    set->index = personalize_alloc(c, size * sizeof(uint32_t));
-    if (set->index == NULL) {
-        return PERSONALIZE_NOMEM;
-    }
-
-    memset(set->index, 0, size * sizeof(uint32_t));
-
-    for (n = 0; n < set->nslots; n++) {
-        i = personalize_hash_key(set->slots[n].name) & set->index_mask;
-        while (set->index[i] != 0) {
-            i = (i + 1) & set->index_mask;
-        }
-        set->index[i] = n + 1;
-    }
-
-    return PERSONALIZE_OK;
-}
-
-
 /*
  * Moves the drafts into the set, in the order they are tried.  Campaigns whose
  * condition is constantly false are counted but never tried.
@@ -538,7 +495,8 @@ arrange(personalize_compiler_t *c, draft_t *drafts, size_t n)
         slot->ncampaigns++;
     }
 
-    return index_slots(c);
+    return personalize_index_make(c, &set->slots->name,
+        sizeof(personalize_slot_t), set->nslots, &set->index, &set->index_mask);
 }
 
 
@@ -632,80 +590,14 @@ compile_root(personalize_compiler_t *c, json_t *root)
 }
 
 
-static personalize_result_e
-compile_json(personalize_compiler_t *c, const char *json, size_t len)
-{
-    json_t              *root;
-    json_error_t         error;
-    personalize_result_e rc;
-
-    if (len > PERSONALIZE_SET_BYTES_MAX) {
-        return personalize_fault(
-            c, "%zu bytes, at most %u", len, PERSONALIZE_SET_BYTES_MAX);
-    }
-
-    memset(&error, 0, sizeof(error));
-    root = json_loadb(json, len, JSON_REJECT_DUPLICATES, &error);
-
-    if (root == NULL) {
-        /* some failed allocations leave no text */
-        if (error.text[0] == '\0'
-            || json_error_code(&error) == json_error_out_of_memory)
-        {
-            return PERSONALIZE_NOMEM;
-        }
-        return personalize_fault(
-            c, "line %d, column %d: %s", error.line, error.column, error.text);
-    }
-
-    rc = compile_root(c, root);
-    json_decref(root);
-
-    return rc;
-}
-
-
 personalize_result_e
 personalize_set_compile(personalize_set_t **set, const char *json, size_t len,
     char *fault, size_t fault_size)
 {
-    return personalize_set_compile_as(set, json, len, fault, fault_size, 0);
-}
+    personalize_source_t source = {
+        json, len, JSON_REJECT_DUPLICATES, compile_root, 0};
 
-
-personalize_result_e
-personalize_set_compile_as(personalize_set_t **set, const char *json,
-    size_t len, char *fault, size_t fault_size, unsigned lenient)
-{
-    personalize_result_e    rc;
-    personalize_compiler_t *c;
-
-    *set = NULL;
-
-    if (fault_size > 0) {
-        fault[0] = '\0';
-    }
-
-    c = calloc(1, sizeof(personalize_compiler_t));
-    if (c == NULL) {
-        return PERSONALIZE_NOMEM;
-    }
-
-    c->lenient = lenient;
-    c->fault = fault;
-    c->fault_size = fault_size;
-    c->set = calloc(1, sizeof(personalize_set_t));
-    rc = c->set != NULL ? compile_json(c, json, len) : PERSONALIZE_NOMEM;
-
-    if (rc == PERSONALIZE_OK) {
-        *set = c->set;
-    } else {
-        personalize_set_free(c->set);
-    }
-
-    free(c);
-
-    return rc;
+    return personalize_compile(set, &source, fault, fault_size);
 }
 
 

@@ -106,6 +106,17 @@ typedef struct {
     size_t                       nsegments;
 } personalize_content_t;
 
+/* Buckets from start on and before end. */
+typedef struct {
+    double start;
+    double end;
+} personalize_range_t;
+
+typedef struct {
+    personalize_str_t   seed; /* "__" and the name */
+    personalize_range_t range;
+} personalize_namespace_t;
+
 typedef struct {
     personalize_str_t     key;
     double                upto; /* share of weights up to and with this one */
@@ -133,21 +144,27 @@ typedef struct personalize_block_s personalize_block_t;
 typedef struct personalize_regex_s personalize_regex_t;
 
 struct personalize_set_s {
-    uint64_t                version;
-    personalize_campaign_t *campaigns; /* by slot, priority, key */
-    personalize_slot_t     *slots;
-    uint32_t               *index; /* open table of slot number + 1 */
-    uint32_t                index_mask;
-    unsigned                ncampaigns;
-    unsigned                nslots;
-    unsigned                nattributes;
-    personalize_str_t       attributes[PERSONALIZE_ATTRIBUTES_MAX];
-    personalize_block_t    *blocks; /* all memory, freed at once */
-    char                   *free;   /* rest of the newest block */
-    size_t                  nfree;  /* bytes */
-    personalize_regex_t    *regexes;
-    pcre2_match_data       *match;
-    pcre2_match_context    *limits;
+    uint64_t                      version;
+    personalize_campaign_t       *campaigns; /* by slot, priority, key */
+    personalize_slot_t           *slots;
+    uint32_t                     *index; /* open table of slot number + 1 */
+    uint32_t                      index_mask;
+    unsigned                      ncampaigns;
+    unsigned                      nslots;
+    unsigned                      nattributes;
+    personalize_str_t             attributes[PERSONALIZE_ATTRIBUTES_MAX];
+    personalize_block_t          *blocks; /* all memory, freed at once */
+    char                         *free;   /* rest of the newest block */
+    size_t                        nfree;  /* bytes */
+    struct personalize_feature_s *features;
+    uint32_t                     *feature_index; /* as index */
+    uint32_t                      feature_mask;
+    unsigned                      nfeatures;
+    personalize_experiment_t     *experiments;
+    unsigned                      nexperiments;
+    personalize_regex_t          *regexes;
+    pcre2_match_data             *match;
+    pcre2_match_context          *limits;
 };
 
 
@@ -195,6 +212,9 @@ typedef struct {
     uint16_t             attribute; /* that the operators are about */
     unsigned             lenient;   /* what is wrong is false, no fault */
     json_t              *groups;    /* savedGroups, or NULL */
+    json_t              *bandits;   /* contextualBandits, or NULL */
+    const char          *visited[PERSONALIZE_DEPTH_MAX + 1]; /* groups */
+    unsigned             nvisited;
     unsigned             npatterns;
     unsigned             nclauses;
     personalize_clause_t clauses[PERSONALIZE_CLAUSES_MAX];
@@ -222,12 +242,22 @@ personalize_result_e personalize_intern(
     personalize_compiler_t *c, personalize_str_t path, uint16_t *n);
 
 
-/* ---- set.c -------------------------------------------------------------- */
+/* Makes the open table of n names at every `step` bytes, half full at most. */
+personalize_result_e personalize_index_make(personalize_compiler_t *c,
+    const personalize_str_t *names, size_t step, unsigned n, uint32_t **index,
+    uint32_t *mask);
 
-/* Lenient: what no operator knows is false, as the specification has it. */
-personalize_result_e personalize_set_compile_as(personalize_set_t **set,
-    const char *json, size_t len, char *fault, size_t fault_size,
-    unsigned lenient);
+typedef struct {
+    const char *json;
+    size_t      len;   /* bytes */
+    size_t      flags; /* of jansson */
+    personalize_result_e (*compile)(personalize_compiler_t *c, json_t *root);
+    unsigned lenient; /* what no operator knows is false, no fault */
+} personalize_source_t;
+
+/* Makes a set of a document; everything or nothing is kept. */
+personalize_result_e personalize_compile(personalize_set_t **set,
+    const personalize_source_t *source, char *fault, size_t fault_size);
 
 
 /* ---- condition.c -------------------------------------------------------- */
@@ -235,6 +265,27 @@ personalize_result_e personalize_set_compile_as(personalize_set_t **set,
 /* Leaves the clauses in c->clauses and where to begin in *entry. */
 personalize_result_e personalize_condition_compile(
     personalize_compiler_t *c, json_t *when, int16_t *entry);
+
+
+/* Copies the clauses into the set. */
+personalize_result_e personalize_condition_keep(
+    personalize_compiler_t *c, const personalize_clause_t **clauses);
+
+
+/* ---- group.c ------------------------------------------------------------ */
+
+typedef struct {
+    const char *id;
+    json_t     *condition; /* or else */
+    json_t     *values;
+    json_t     *attribute; /* whose value is looked up in them */
+} personalize_group_t;
+
+/* The list of a group, NULL if it has none. */
+json_t *personalize_group_values(json_t *group);
+/* Follows the reference of $savedGroup; 0: it matches nobody. */
+int personalize_group_find(const personalize_compiler_t *c,
+    const json_t *reference, personalize_group_t *group);
 
 
 /* ---- choice.c ----------------------------------------------------------- */
@@ -261,10 +312,32 @@ personalize_str_t personalize_version(
     const personalize_value_t *value, char buf[PERSONALIZE_VERSION_TEXT]);
 
 
+/* ---- bucket.c ----------------------------------------------------------- */
+
+/*
+ * The ranges of n variations; weights are n numbers or NULL.  Weights that do
+ * not sum up to 1 (by a hundredth) count as equal ones, coverage as 0 to 1.
+ */
+void personalize_ranges(unsigned n, double coverage, const double *weights,
+    personalize_range_t *to);
+int  personalize_range_has(const personalize_range_t *range, double n);
+/* The first range that has n, or -1. */
+int personalize_ranges_choose(
+    const personalize_range_t *ranges, unsigned nranges, double n);
+int personalize_namespace_has(
+    const personalize_namespace_t *space, personalize_str_t value);
+/* 1 if the query of the URL names one of n variations by the key. */
+int personalize_query_override(
+    personalize_str_t key, personalize_str_t url, unsigned n, unsigned *index);
+
+
 /* ---- evaluate.c --------------------------------------------------------- */
 
 int personalize_condition_fits(
     const personalize_clause_t *clauses, int entry, personalize_view_t *view);
+/* Of a value that is an object, instead of the visitor's attributes. */
+int personalize_condition_fits_value(const personalize_clause_t *clauses,
+    int entry, personalize_view_t *view, const personalize_value_t *root);
 
 
 /* ---- render.c ----------------------------------------------------------- */
@@ -288,6 +361,11 @@ int personalize_bucket(personalize_str_t seed, personalize_str_t value,
 double personalize_hash_end(uint32_t hash);
 /* For our own tables; differs between machines of different byte order. */
 uint32_t personalize_hash_key(personalize_str_t key);
+
+
+/* ---- lower.c ------------------------------------------------------------ */
+
+uint32_t personalize_lower(uint32_t point);
 
 
 /* ---- value.c ------------------------------------------------------------ */

@@ -327,8 +327,15 @@ static int
 find_element(
     personalize_str_t list, personalize_str_t name, personalize_value_t *value)
 {
-    double n, i;
-    size_t pos;
+    double                         n, i;
+    size_t                         pos;
+    static const personalize_str_t length = {"length", 6};
+
+    if (personalize_str_equal(name, length)) {
+        value->type = PERSONALIZE_NUMBER;
+        value->number = personalize_value_count(list);
+        return 1;
+    }
 
     if (!personalize_number_parse(name, &n)
         || (name.len > 1 && name.data[0] == '0'))

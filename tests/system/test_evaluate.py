@@ -1,4 +1,4 @@
-"""test_evaluate.py - off-line measurements, and the specification's cases."""
+"""test_evaluate.py - off-line measurements."""
 
 import gzip
 import os
@@ -87,20 +87,3 @@ def test_a_bad_summary_is_refused_with_its_line(tmp_path, text, said):
     assert said in done.stderr
     assert 'bgnbd_r' not in done.stdout
     assert 'Sanitizer' not in done.stderr
-
-
-@pytest.mark.parametrize('path, conditions', [
-    ('tests/conformance/cases.json', 12),
-    ('../shared/data/growthbook/cases-visible.json', 109)])
-def test_conditions_conform(path, conditions):
-    if not os.path.exists(os.path.join(ROOT, path)):
-        pytest.skip('the specification is not beside the project')
-    done = subprocess.run(
-        ['make', '-s', 'build/conformance'], cwd=ROOT, capture_output=True,
-        text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    done = subprocess.run(['build/conformance', path], cwd=ROOT,
-                          capture_output=True, text=True, timeout=60)
-    assert f'evalCondition: {conditions} passed, 0 failed' in done.stdout, \
-        done.stdout
-    assert done.returncode == 0

@@ -38,6 +38,13 @@ static const char json[] =
     "\"key\":\"b\",\"weight\":2,\"content\":\"\"}]},{\"key\":\"c2\",\"slot\":"
     "\"foot\",\"variants\":[{\"key\":\"a\",\"weight\":1,\"content\":\"y\"}]}]}";
 
+static const char payload[] =
+    "{\"features\":{\"f\":{\"defaultValue\":1,\"rules\":[{\"force\":[2],"
+    "\"condition\":{\"a\":\"x\"},\"coverage\":0.5,\"filters\":[{\"seed\":"
+    "\"s\",\"ranges\":[[0,1]]}]},{\"variations\":[1,2],\"meta\":[{\"key\":"
+    "\"a\"}],\"namespace\":[\"n\",0,1],\"contextualBanditRef\":\"b\"}]}},"
+    "\"contextualBandits\":{\"b\":{\"contexts\":[{\"weights\":[1,0]}]}}}";
+
 static unsigned left; /* allocations that still succeed; 0: all do */
 static unsigned failed;
 
@@ -118,6 +125,37 @@ test_set(void **state)
 
     assert_int_equal(rc, PERSONALIZE_OK);
     assert_true(ours > 50);
+    personalize_set_free(set);
+}
+
+
+static void
+test_payload(void **state)
+{
+    char                 fault[256];
+    unsigned             n;
+    personalize_set_t   *set;
+    personalize_result_e rc;
+
+    (void) state;
+
+    for (n = 1;; n++) {
+        left = n;
+        failed = 0;
+        rc = personalize_features_compile(
+            &set, payload, sizeof(payload) - 1, fault, sizeof(fault));
+        left = 0;
+
+        if (failed == 0) {
+            break;
+        }
+
+        assert_null(set);
+        assert_true(rc == PERSONALIZE_NOMEM || rc == PERSONALIZE_INVALID);
+    }
+
+    assert_int_equal(rc, PERSONALIZE_OK);
+    assert_true(n > 50);
     personalize_set_free(set);
 }
 
@@ -209,6 +247,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_set),
+        cmocka_unit_test(test_payload),
         cmocka_unit_test(test_profile),
         cmocka_unit_test(test_large_set),
     };

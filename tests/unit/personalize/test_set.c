@@ -234,7 +234,7 @@ test_conditions(void **state)
 {
 #define W      "campaigns[0].when"
 #define KNOWN  ", docs/campaigns.md has the known ones"
-#define KNOWN2 ", use $and, $or, $nor, $not or an attribute"
+#define KNOWN2 ", use $and, $or, $nor, $not, $savedGroup or an attribute"
     static const refusal_t cases[] = {
         {WHEN("[]"), W ": must be a condition object"},
         {WHEN("null"), W ": must be a condition object"},
