@@ -8,7 +8,7 @@
  */
 
 #include "tracker/tracker.h"
-#include "personalize/personalize.h"
+#include "personalize/feature.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -377,6 +377,77 @@ call_decide(void *ctx)
 }
 
 
+typedef struct {
+    decide_t              d;
+    personalize_trial_t   trial;
+    personalize_context_t context;
+} trial_t;
+
+
+static void
+call_condition(void *ctx)
+{
+    trial_t                       *t = ctx;
+    const personalize_condition_t *condition;
+
+    condition = &t->d.set->experiments[0].condition;
+    t->trial.view.steps = PERSONALIZE_STEPS_MAX;
+    t->d.out += (unsigned) personalize_condition_fits(
+        condition->clauses, condition->entry, &t->trial.view);
+}
+
+
+static void
+call_feature(void *ctx)
+{
+    trial_t           *t = ctx;
+    personalize_flag_t flag;
+
+    personalize_feature_evaluate(
+        t->d.set, (personalize_str_t) STR("f"), &t->context, &flag);
+    t->d.out += flag.outcome.variation;
+}
+
+
+/* Five clauses that all hold, alone and as the audience of an experiment. */
+static void
+bench_condition(void)
+{
+#define FIVE                                                                   \
+    "{\"new\":false,\"language\":{\"$in\":[\"de\",\"en\"]},\"pages\":"         \
+    "{\"$gt\":3},\"segment\":\"loyal\",\"cart\":{\"$gt\":50}}"
+    static const char profile[] =
+        "{\"id\":\"01934b7e-6f2a-7c3d-8e4f-5a6b\",\"new\":false,\"language\":"
+        "\"en\",\"pages\":5,\"cart\":72.5,\"segment\":\"loyal\"}";
+    static const char payload[] =
+        "{\"experiments\":[{\"key\":\"e\",\"condition\":" FIVE "}],"
+        "\"features\":{\"f\":{\"rules\":[{\"variations\":[1,2],\"hashVersion"
+        "\":2,\"condition\":" FIVE "}]}}}";
+    static trial_t t;
+    char           fault[256];
+
+    if (personalize_features_compile(
+            &t.d.set, payload, sizeof(payload) - 1, fault, sizeof(fault))
+            != PERSONALIZE_OK
+        || personalize_profile_pack(profile, sizeof(profile) - 1, t.d.blob,
+               sizeof(t.d.blob), &t.d.blob_len)
+               != PERSONALIZE_OK)
+    {
+        fprintf(stderr, "cannot set up: %s\n", fault);
+        exit(1);
+    }
+
+    t.context.get = get_attribute;
+    t.context.ctx = &t.d;
+    personalize_trial_start(&t.trial, t.d.set, &t.context);
+
+    measure(
+        "condition of five clauses, attributes at hand", call_condition, &t);
+    measure("feature: five clauses, then an experiment", call_feature, &t);
+    personalize_set_free(t.d.set);
+}
+
+
 static void
 bench_decide(unsigned ncampaigns, const char *name)
 {
@@ -471,9 +542,11 @@ main(void)
 {
     printf("| %-44s | %9s | %9s | %9s |\n", "call", "median ns", "min", "max");
     printf("|---|---|---|---|\n");
+    bench_condition();
     bench_decide(10, "decision, last of 10 campaigns fits");
     bench_decide(100, "decision, last of 100 campaigns fits");
     bench_decide(1000, "decision, last of 1,000 campaigns fits");
+    bench_decide(10000, "decision, last of 10,000 campaigns fits");
     bench_scan();
     bench_capture();
     bench_enrich();

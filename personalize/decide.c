@@ -3,7 +3,8 @@
  *
  * A set keeps the campaigns of a slot side by side in the order they are
  * tried, so that a decision is one hash lookup and one walk that ends at the
- * first that fits.  Each attribute is asked for once per decision, however
+ * first that fits.  Where there are many, audience.c leaves out whole rows of
+ * them that cannot fit.  Each attribute is asked for once per decision, however
  * many campaigns test it.
  */
 
@@ -37,24 +38,100 @@ personalize_slot_known(const personalize_set_t *set, personalize_str_t slot)
 }
 
 
+/* The variant by the visitor's bucket; NULL: there is none for it. */
 static const personalize_variant_t *
 choose(const personalize_campaign_t *campaign, personalize_str_t unit)
 {
-    double   n;
-    unsigned i;
+    int    i;
+    double n;
 
     if (campaign->nvariants == 1) {
         return &campaign->variants[0];
     }
 
     n = personalize_hash_end(personalize_hash_add(campaign->seed, unit));
+    i = personalize_ranges_choose(campaign->ranges, campaign->nvariants, n);
 
-    /* ends: n is below 1, which is the share up to the last with a weight */
-    for (i = 0; n >= campaign->variants[i].upto; i++) {
-        /* void */
+    return i >= 0 ? &campaign->variants[i] : NULL;
+}
+
+
+static int
+campaign_fits(const personalize_campaign_t *campaign, personalize_view_t *view,
+    personalize_decision_t *decision)
+{
+    int64_t                      now_s = view->request->now_s;
+    const personalize_variant_t *variant;
+
+    view->steps = PERSONALIZE_STEPS_MAX;
+
+    if (now_s < campaign->start_s || now_s >= campaign->end_s
+        || !personalize_condition_fits(
+            campaign->clauses, campaign->entry, view))
+    {
+        return 0;
     }
 
-    return &campaign->variants[i];
+    variant = choose(campaign, view->request->unit);
+    if (variant == NULL) {
+        return 0;
+    }
+
+    decision->campaign = campaign->key;
+    decision->variant = variant->key;
+    decision->content = &variant->content;
+
+    return 1;
+}
+
+
+/* Tries what the index over audiences leaves, 64 campaigns at a step. */
+static int
+try_possible(const personalize_slot_t *slot, personalize_view_t *view,
+    personalize_decision_t *decision)
+{
+    uint32_t        word, i;
+    uint64_t        possible;
+    const uint64_t *rows[PERSONALIZE_FACETS_MAX];
+
+    personalize_audience_look(slot, view, rows);
+
+    for (word = 0; word < slot->nwords; word++) {
+        possible = word + 1 < slot->nwords || slot->ncampaigns % 64 == 0
+                       ? ~0ULL
+                       : (1ULL << slot->ncampaigns % 64) - 1;
+
+        for (i = 0; i < slot->nfacets; i++) {
+            possible &= rows[i][word];
+        }
+
+        for (; possible != 0; possible &= possible - 1) {
+            i = word * 64 + (uint32_t) __builtin_ctzll(possible);
+            if (campaign_fits(
+                    &view->set->campaigns[slot->first + i], view, decision)) {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+static int
+try_each(const personalize_slot_t *slot, personalize_view_t *view,
+    personalize_decision_t *decision)
+{
+    uint32_t i;
+
+    for (i = 0; i < slot->ncampaigns; i++) {
+        if (campaign_fits(
+                &view->set->campaigns[slot->first + i], view, decision)) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -62,10 +139,9 @@ personalize_result_e
 personalize_decide(const personalize_set_t *set, personalize_str_t slot,
     const personalize_request_t *request, personalize_decision_t *decision)
 {
-    personalize_view_t            view;
-    const personalize_slot_t     *found;
-    const personalize_variant_t  *variant;
-    const personalize_campaign_t *campaign, *end;
+    int                       fits;
+    personalize_view_t        view;
+    const personalize_slot_t *found;
 
     found = slot_find(set, slot);
     if (found == NULL) {
@@ -76,27 +152,8 @@ personalize_decide(const personalize_set_t *set, personalize_str_t slot,
     view.set = set;
     memset(view.known, 0, sizeof(view.known));
 
-    campaign = &set->campaigns[found->first];
-    end = campaign + found->ncampaigns;
+    fits = found->nwords > 0 ? try_possible(found, &view, decision)
+                             : try_each(found, &view, decision);
 
-    for (; campaign < end; campaign++) {
-        view.steps = PERSONALIZE_STEPS_MAX;
-
-        if (request->now_s < campaign->start_s
-            || request->now_s >= campaign->end_s
-            || !personalize_condition_fits(
-                campaign->clauses, campaign->entry, &view))
-        {
-            continue;
-        }
-
-        variant = choose(campaign, request->unit);
-        decision->campaign = campaign->key;
-        decision->variant = variant->key;
-        decision->content = &variant->content;
-
-        return PERSONALIZE_OK;
-    }
-
-    return PERSONALIZE_DECLINED;
+    return fits ? PERSONALIZE_OK : PERSONALIZE_DECLINED;
 }

@@ -416,3 +416,14 @@ personalize_condition_fits_value(const personalize_clause_t *clauses, int entry,
 
     return run(&scope, entry);
 }
+
+
+int
+personalize_clause_holds(const personalize_clause_t *clause,
+    const personalize_clause_t *clauses, personalize_view_t *view,
+    const personalize_value_t *value)
+{
+    scope_t scope = {view, clauses, NULL, value};
+
+    return clause_holds(&scope, clause, value);
+}

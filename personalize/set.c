@@ -206,10 +206,9 @@ compile_when(personalize_compiler_t *c, const json_t *object,
 }
 
 
-/* Takes the variant's weight into upto, which becomes a share afterwards. */
 static personalize_result_e
-compile_variant(
-    personalize_compiler_t *c, json_t *object, personalize_variant_t *variant)
+compile_variant(personalize_compiler_t *c, json_t *object,
+    personalize_variant_t *variant, double *weight)
 {
     static const char *const known[] = {"key", "weight", "content", NULL};
     size_t                   path;
@@ -232,7 +231,7 @@ compile_variant(
         return personalize_fault(c, "must be a number of 0 or more");
     }
     personalize_path_pop(c, path);
-    variant->upto = json_number_value(value);
+    *weight = json_number_value(value);
 
     rc = require(c, object, "content", &value);
     if (rc != PERSONALIZE_OK) {
@@ -249,19 +248,19 @@ compile_variant(
 }
 
 
-/* Turns weights into cumulated shares; the last is exactly 1. */
+/* Weights are of any sum; the ranges are of their shares. */
 static personalize_result_e
-share_weights(
-    personalize_compiler_t *c, personalize_variant_t *variants, unsigned n)
+share_weights(personalize_compiler_t *c, double *weights, unsigned n,
+    const personalize_range_t **ranges)
 {
-    double   total;
-    unsigned i;
+    double               total;
+    unsigned             i;
+    personalize_range_t *made;
 
     total = 0;
 
     for (i = 0; i < n; i++) {
-        total += variants[i].upto;
-        variants[i].upto = total;
+        total += weights[i];
     }
 
     if (total == 0) {
@@ -272,18 +271,27 @@ share_weights(
         return personalize_fault(c, "weights are too large, lower them");
     }
 
-    for (i = 0; i < n; i++) {
-        variants[i].upto /= total;
+    made = personalize_alloc(c, n * sizeof(personalize_range_t));
+    if (made == NULL) {
+        return PERSONALIZE_NOMEM;
     }
+
+    for (i = 0; i < n; i++) {
+        weights[i] /= total;
+    }
+
+    personalize_ranges(n, 1, weights, made);
+    *ranges = made;
 
     return PERSONALIZE_OK;
 }
 
 
 static personalize_result_e
-compile_variant_list(
-    personalize_compiler_t *c, json_t *list, personalize_variant_t *variants)
+compile_variant_list(personalize_compiler_t *c, json_t *list,
+    personalize_variant_t *variants, const personalize_range_t **ranges)
 {
+    double               weights[VARIANTS_MAX];
     size_t               path;
     unsigned             i, k, n;
     personalize_result_e rc;
@@ -293,7 +301,8 @@ compile_variant_list(
     for (i = 0; i < n; i++) {
         path = personalize_path_push(c, "[%u]", i);
 
-        rc = compile_variant(c, json_array_get(list, i), &variants[i]);
+        rc = compile_variant(
+            c, json_array_get(list, i), &variants[i], &weights[i]);
         if (rc != PERSONALIZE_OK) {
             return rc;
         }
@@ -310,7 +319,7 @@ compile_variant_list(
         personalize_path_pop(c, path);
     }
 
-    return share_weights(c, variants, n);
+    return share_weights(c, weights, n, ranges);
 }
 
 
@@ -341,7 +350,7 @@ compile_variants(personalize_compiler_t *c, const json_t *object,
         return PERSONALIZE_NOMEM;
     }
 
-    rc = compile_variant_list(c, list, variants);
+    rc = compile_variant_list(c, list, variants, &campaign->ranges);
     if (rc == PERSONALIZE_OK) {
         personalize_path_pop(c, path);
     }
@@ -460,10 +469,11 @@ check_keys(personalize_compiler_t *c, draft_t *drafts, size_t n)
 static personalize_result_e
 arrange(personalize_compiler_t *c, draft_t *drafts, size_t n)
 {
-    size_t              i;
-    unsigned            tried;
-    personalize_set_t  *set = c->set;
-    personalize_slot_t *slot;
+    size_t               i;
+    unsigned             tried;
+    personalize_set_t   *set = c->set;
+    personalize_slot_t  *slot;
+    personalize_result_e rc;
 
     qsort(drafts, n, sizeof(draft_t), compare_drafts);
 
@@ -493,6 +503,13 @@ arrange(personalize_compiler_t *c, draft_t *drafts, size_t n)
 
         set->campaigns[tried++] = drafts[i].campaign;
         slot->ncampaigns++;
+    }
+
+    for (i = 0; i < set->nslots; i++) {
+        rc = personalize_audience_index(c, &set->slots[i]);
+        if (rc != PERSONALIZE_OK) {
+            return rc;
+        }
     }
 
     return personalize_index_make(c, &set->slots->name,

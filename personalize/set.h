@@ -119,7 +119,6 @@ typedef struct {
 
 typedef struct {
     personalize_str_t     key;
-    double                upto; /* share of weights up to and with this one */
     personalize_content_t content;
 } personalize_variant_t;
 
@@ -128,16 +127,25 @@ typedef struct {
     int64_t                      end_s;   /* and before this */
     const personalize_clause_t  *clauses;
     const personalize_variant_t *variants;
+    const personalize_range_t   *ranges; /* of the variants */
     personalize_str_t            key;
     uint32_t                     seed; /* hash state after the key */
     int16_t                      entry;
     uint16_t                     nvariants;
 } personalize_campaign_t;
 
+/* Attributes that the index over the audiences of a slot looks at. */
+#define PERSONALIZE_FACETS_MAX 6
+
+typedef struct personalize_facet_s personalize_facet_t;
+
 typedef struct {
-    personalize_str_t name;
-    uint32_t          first; /* of its campaigns, in order of priority */
-    uint32_t          ncampaigns;
+    personalize_str_t          name;
+    uint32_t                   first; /* of its campaigns, by priority */
+    uint32_t                   ncampaigns;
+    const personalize_facet_t *facets;
+    uint32_t                   nfacets;
+    uint32_t                   nwords; /* of 64 campaigns; 0: no index */
 } personalize_slot_t;
 
 typedef struct personalize_block_s personalize_block_t;
@@ -331,10 +339,24 @@ int personalize_query_override(
     personalize_str_t key, personalize_str_t url, unsigned n, unsigned *index);
 
 
+/* ---- audience.c --------------------------------------------------------- */
+
+/* Makes the index of a slot whose campaigns are in place; NOMEM. */
+personalize_result_e personalize_audience_index(
+    personalize_compiler_t *c, personalize_slot_t *slot);
+/* Bitmaps of campaigns, nfacets of them: in none of all, out. */
+void personalize_audience_look(const personalize_slot_t *slot,
+    personalize_view_t *view, const uint64_t *rows[PERSONALIZE_FACETS_MAX]);
+
+
 /* ---- evaluate.c --------------------------------------------------------- */
 
 int personalize_condition_fits(
     const personalize_clause_t *clauses, int entry, personalize_view_t *view);
+/* Whether one clause holds of a value; `clauses` are its campaign's. */
+int personalize_clause_holds(const personalize_clause_t *clause,
+    const personalize_clause_t *clauses, personalize_view_t *view,
+    const personalize_value_t *value);
 /* Of a value that is an object, instead of the visitor's attributes. */
 int personalize_condition_fits_value(const personalize_clause_t *clauses,
     int entry, personalize_view_t *view, const personalize_value_t *root);

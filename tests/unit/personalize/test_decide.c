@@ -327,6 +327,185 @@ test_result_texts(void **state)
 }
 
 
+/* ---- the index over audiences ------------------------------------------- */
+
+static unsigned random_state;
+
+
+static unsigned
+draw(unsigned n)
+{
+    random_state = random_state * 1664525 + 1013904223;
+
+    return (random_state >> 8) % n;
+}
+
+
+/* A clause over six attributes, with values that meet them often. */
+static int
+random_clause(char *p)
+{
+    static const char *const forms[] = {"\"a%u\":\"t%u\"",
+        "\"a%u\":{\"$in\":[\"t%u\",\"t1\",3]}", "\"a%u\":{\"$gt\":%u}",
+        "\"a%u\":{\"$lte\":%u}", "\"a%u\":{\"$ne\":%u}",
+        "\"a%u\":{\"$eq\":\"t%u\"}", "\"a%u\":%u",
+        "\"a%u\":{\"$not\":{\"$gte\":%u}}", "\"a%u\":{\"$nin\":[%u,\"t2\"]}",
+        "\"a%u\":{\"$exists\":true,\"$lt\":%u}",
+        "\"a%u\":{\"$regex\":\"^t[0-%u]\"}", "\"a%u\":{\"$ini\":[\"T%u\"]}"};
+    unsigned                 form;
+
+    if (draw(8) == 0) {
+        return sprintf(p, "\"a%u\":%s", draw(6),
+            draw(3) == 0 ? "null"
+            : draw(2)    ? "true"
+                         : "false");
+    }
+
+    form = draw(12);
+
+    return sprintf(p, forms[form], draw(6), draw(10));
+}
+
+
+static int
+random_condition(char *p, unsigned depth)
+{
+    char    *start = p;
+    unsigned i, n = 1 + draw(3);
+
+    p += sprintf(p, "{\"$and\":[");
+
+    for (i = 0; i < n; i++) {
+        p += sprintf(p, "%s", i > 0 ? "," : "");
+        if (depth < 2 && draw(5) == 0) {
+            p += sprintf(p, "{\"%s\":[", draw(2) ? "$or" : "$nor");
+            p += random_condition(p, depth + 1);
+            p += sprintf(p, ",");
+            p += random_condition(p, depth + 1);
+            p += sprintf(p, "]}");
+        } else {
+            p += sprintf(p, "{");
+            p += random_clause(p);
+            p += sprintf(p, "}");
+        }
+    }
+
+    p += sprintf(p, "]}");
+
+    return (int) (p - start);
+}
+
+
+typedef struct {
+    personalize_set_t  *set;
+    personalize_value_t values[6];
+    char                texts[6][4];
+} crowd_t;
+
+
+static void
+get_random(void *ctx, unsigned n, personalize_value_t *value)
+{
+    crowd_t          *crowd = ctx;
+    personalize_str_t name = personalize_set_attribute(crowd->set, n);
+
+    *value = crowd->values[name.data[1] - '0'];
+}
+
+
+static void
+draw_values(crowd_t *crowd)
+{
+    static const char list[] = "\023t1\023t2";
+    unsigned          i;
+
+    for (i = 0; i < 6; i++) {
+        memset(&crowd->values[i], 0, sizeof(crowd->values[i]));
+        crowd->values[i].type = (personalize_type_e) draw(5);
+        crowd->values[i].number = crowd->values[i].type == PERSONALIZE_BOOL
+                                      ? draw(2)
+                                      : draw(22) / 2.0;
+        crowd->values[i].text.len =
+            (size_t) sprintf(crowd->texts[i], "t%u", draw(12));
+        crowd->values[i].text.data = crowd->texts[i];
+        if (crowd->values[i].type == PERSONALIZE_LIST) {
+            crowd->values[i].text.data = list;
+            crowd->values[i].text.len = sizeof(list) - 1;
+        }
+    }
+}
+
+
+/*
+ * One slot of 150 campaigns, which has an index, against the same campaigns in
+ * slots of their own, which have none: the first that fits must be the same.
+ */
+static void
+test_index_changes_no_decision(void **state)
+{
+    static char            json[1 << 20], fault[256];
+    char                  *p, name[8], when[4096];
+    crowd_t                crowd;
+    unsigned               round, i, k, found = 0;
+    personalize_str_t      slot = {"all", 3}, own = {name, 0};
+    personalize_decision_t one, each;
+    personalize_request_t  request = {get_random, &crowd, {"u", 1}, 0};
+    personalize_result_e   rc;
+
+    (void) state;
+
+    for (round = 0; round < 40; round++) {
+        random_state = round;
+        p = json
+            + sprintf(json, "{\"site\":\"s\",\"version\":1,\"campaigns\":[");
+
+        for (i = 0; i < 150; i++) {
+            (void) random_condition(when, 0);
+            for (k = 0; k < 2; k++) {
+                p += sprintf(p,
+                    "%s{\"key\":\"%c%03u\",\"slot\":\"%s%.0u\",\"when\":%s,"
+                    "\"variants\":[{\"key\":\"a\",\"weight\":1,\"content\":"
+                    "\"\"}]}",
+                    i + k > 0 ? "," : "", "cs"[k], i, k ? "s" : "all",
+                    k ? i + 1 : 0, when);
+            }
+        }
+        strcpy(p, "]}");
+
+        if (personalize_set_compile(
+                &crowd.set, json, strlen(json), fault, sizeof(fault))
+            != PERSONALIZE_OK)
+        {
+            fail_msg("%s", fault);
+        }
+
+        for (k = 0; k < 50; k++) {
+            draw_values(&crowd);
+            rc = personalize_decide(crowd.set, slot, &request, &one);
+
+            for (i = 0; i < 150; i++) {
+                own.len = (size_t) sprintf(name, "s%u", i + 1);
+                if (personalize_decide(crowd.set, own, &request, &each)
+                    == PERSONALIZE_OK) {
+                    break;
+                }
+            }
+
+            assert_int_equal(rc == PERSONALIZE_OK, i < 150);
+            if (rc == PERSONALIZE_OK) {
+                assert_memory_equal(
+                    one.campaign.data + 1, each.campaign.data + 1, 3);
+                found += i > 0;
+            }
+        }
+
+        personalize_set_free(crowd.set);
+    }
+
+    assert_true(found > 100);
+}
+
+
 int
 main(void)
 {
@@ -338,6 +517,7 @@ main(void)
         cmocka_unit_test(test_variants_follow_their_weights),
         cmocka_unit_test(test_variant_by_bucket),
         cmocka_unit_test(test_result_texts),
+        cmocka_unit_test(test_index_changes_no_decision),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
