@@ -22,7 +22,8 @@
 
 
 static const char *const check_members[] = {"key", "name", "slot", "state",
-    "priority", "start", "end", "when", "variants", "remark", NULL};
+    "priority", "start", "end", "times", "namespace", "holdout", "goal", "when",
+    "variants", "remark", NULL};
 
 static const char *const check_states[] = {
     "draft", "live", "paused", "ended", NULL};
@@ -89,7 +90,7 @@ check_compiled_form(const json_t *campaign)
     json_object_foreach((json_t *) campaign, name, value)
     {
         if (strcmp(name, "name") == 0 || strcmp(name, "state") == 0
-            || strcmp(name, "remark") == 0)
+            || strcmp(name, "remark") == 0 || strcmp(name, "goal") == 0)
         {
             continue;
         }
@@ -198,6 +199,15 @@ check_own_members(const json_t *campaign, const char *path, const char *key)
         faults += check_fault(path, "remark", "must be a string");
     }
 
+    value = json_object_get(campaign, "goal");
+    if (value != NULL
+        && (!json_is_string(value) || json_string_length(value) == 0
+            || check_characters(value) > CHECK_NAME_MAX))
+    {
+        faults += check_fault(path, "goal",
+            "must be the name of an event, at most 200 characters");
+    }
+
     start = INT64_MIN;
     value = json_object_get(campaign, "start");
     if (value != NULL && !json_is_null(value) && !check_time(value, &start)) {
@@ -298,7 +308,8 @@ check_members_alone(const json_t *whole, const char *path)
     json_t  *form, *value, *variant;
     unsigned i, faults;
 
-    static const char *const names[] = {"key", "slot", "priority", "when"};
+    static const char *const names[] = {
+        "key", "slot", "priority", "times", "namespace", "holdout", "when"};
 
     faults = 0;
 

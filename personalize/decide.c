@@ -66,6 +66,7 @@ campaign_fits(const personalize_campaign_t *campaign, personalize_view_t *view,
     view->steps = PERSONALIZE_STEPS_MAX;
 
     if (now_s < campaign->start_s || now_s >= campaign->end_s
+        || !personalize_terms_fit(campaign->terms, now_s, view->request->unit)
         || !personalize_condition_fits(
             campaign->clauses, campaign->entry, view))
     {
@@ -144,7 +145,10 @@ personalize_decide(const personalize_set_t *set, personalize_str_t slot,
     const personalize_slot_t *found;
 
     found = slot_find(set, slot);
-    if (found == NULL) {
+    if (found == NULL
+        || personalize_holdout_has(
+            set->holdout, set->holdout_seed, request->unit))
+    {
         return PERSONALIZE_DECLINED;
     }
 

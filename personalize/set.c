@@ -365,10 +365,10 @@ compile_variants(personalize_compiler_t *c, const json_t *object,
 static personalize_result_e
 compile_campaign(personalize_compiler_t *c, json_t *object, draft_t *draft)
 {
-    static const char *const known[] = {
-        "key", "slot", "priority", "start", "end", "when", "variants", NULL};
-    personalize_result_e    rc;
-    personalize_campaign_t *campaign = &draft->campaign;
+    static const char *const known[] = {"key", "slot", "priority", "start",
+        "end", "times", "namespace", "holdout", "when", "variants", NULL};
+    personalize_result_e     rc;
+    personalize_campaign_t  *campaign = &draft->campaign;
 
     rc = check_members(c, object, known);
     if (rc == PERSONALIZE_OK) {
@@ -385,6 +385,10 @@ compile_campaign(personalize_compiler_t *c, json_t *object, draft_t *draft)
     }
     if (rc == PERSONALIZE_OK) {
         rc = compile_time(c, object, "end", INT64_MAX, &campaign->end_s);
+    }
+    if (rc == PERSONALIZE_OK) {
+        rc = personalize_terms_compile(
+            c, object, campaign->key, &campaign->terms);
     }
     if (rc == PERSONALIZE_OK) {
         rc = compile_when(c, object, campaign);
@@ -567,8 +571,9 @@ static personalize_result_e
 compile_root(personalize_compiler_t *c, json_t *root)
 {
     static const char *const known[] = {
-        "site", "version", "campaigns", "savedGroups", NULL};
+        "site", "version", "campaigns", "savedGroups", "holdout", NULL};
     json_t              *site, *version, *campaigns;
+    personalize_str_t    name;
     personalize_result_e rc;
 
     rc = check_members(c, root, known);
@@ -603,7 +608,12 @@ compile_root(personalize_compiler_t *c, json_t *root)
         return personalize_fault(c, "must be an object of lists");
     }
 
-    return compile_campaigns(c, campaigns);
+    name.data = json_string_value(site);
+    name.len = json_string_length(site);
+    rc = personalize_holdout_compile(
+        c, root, name, &c->set->holdout, &c->set->holdout_seed);
+
+    return rc == PERSONALIZE_OK ? compile_campaigns(c, campaigns) : rc;
 }
 
 

@@ -122,12 +122,15 @@ typedef struct {
     personalize_content_t content;
 } personalize_variant_t;
 
+typedef struct personalize_terms_s personalize_terms_t;
+
 typedef struct {
     int64_t                      start_s; /* live from here on, UTC */
     int64_t                      end_s;   /* and before this */
     const personalize_clause_t  *clauses;
     const personalize_variant_t *variants;
     const personalize_range_t   *ranges; /* of the variants */
+    const personalize_terms_t   *terms;  /* NULL: none */
     personalize_str_t            key;
     uint32_t                     seed; /* hash state after the key */
     int16_t                      entry;
@@ -152,7 +155,9 @@ typedef struct personalize_block_s personalize_block_t;
 typedef struct personalize_regex_s personalize_regex_t;
 
 struct personalize_set_s {
-    uint64_t                      version;
+    uint64_t version;
+    double   holdout; /* share of visitors that see no campaign */
+    uint32_t holdout_seed;
     personalize_campaign_t       *campaigns; /* by slot, priority, key */
     personalize_slot_t           *slots;
     uint32_t                     *index; /* open table of slot number + 1 */
@@ -337,6 +342,23 @@ int personalize_namespace_has(
 /* 1 if the query of the URL names one of n variations by the key. */
 int personalize_query_override(
     personalize_str_t key, personalize_str_t url, unsigned n, unsigned *index);
+
+
+/* ---- terms.c ------------------------------------------------------------ */
+
+/* Times, namespace and hold-out of a campaign; NULL if it has none. */
+personalize_result_e personalize_terms_compile(personalize_compiler_t *c,
+    const json_t *object, personalize_str_t key,
+    const personalize_terms_t **terms);
+/* Whether they let the visitor and the time pass; NULL always does. */
+int personalize_terms_fit(
+    const personalize_terms_t *terms, int64_t now_s, personalize_str_t unit);
+/* The member "holdout" of a campaign or a set; 0 where it is missing. */
+personalize_result_e personalize_holdout_compile(personalize_compiler_t *c,
+    const json_t *object, personalize_str_t key, double *share, uint32_t *seed);
+/* Whether a visitor is in that share of all. */
+int personalize_holdout_has(
+    double share, uint32_t seed, personalize_str_t unit);
 
 
 /* ---- audience.c --------------------------------------------------------- */

@@ -648,7 +648,8 @@ begin
     select k into member
       from jsonb_object_keys(doc) as k
      where k not in ('key', 'name', 'slot', 'state', 'priority', 'start',
-                     'end', 'when', 'variants', 'remark')
+                     'end', 'times', 'namespace', 'holdout', 'goal', 'when',
+                     'variants', 'remark')
      order by k limit 1;
     if found then
         perform crm.campaign_refuse(member, 'is no member of a campaign',
@@ -694,6 +695,7 @@ begin
                                     doc -> 'end');
     end if;
 
+    perform crm.campaign_check_terms(doc);
     perform crm.campaign_check_variants(doc -> 'variants');
 end
 $_$;
@@ -701,6 +703,47 @@ $_$;
 ALTER FUNCTION crm.campaign_check(doc jsonb) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.campaign_check(doc jsonb) IS 'Refuses a campaign''s document that breaks the rules.';
+
+CREATE FUNCTION crm.campaign_check_terms(doc jsonb) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    zone constant jsonb := doc #> '{times,zone}';
+begin
+    if doc ? 'times' and jsonb_typeof(doc -> 'times') <> 'object' then
+        perform crm.campaign_refuse('times', 'must be an object',
+                                    doc -> 'times');
+    end if;
+    if zone is not null
+       and (jsonb_typeof(zone) <> 'string'
+            or not exists (select from pg_timezone_names as z
+                            where z.name = zone #>> '{}'))
+    then
+        perform crm.campaign_refuse('times.zone',
+            'must be the name of a time zone like Europe/Berlin', zone);
+    end if;
+    if doc #> '{times,offsets}' is not null then
+        perform crm.campaign_refuse('times.offsets',
+            'is no member of times: the zone has them', doc -> 'times');
+    end if;
+    if doc ? 'holdout'
+       and (jsonb_typeof(doc -> 'holdout') <> 'number'
+            or (doc -> 'holdout')::numeric not between 0 and 1)
+    then
+        perform crm.campaign_refuse('holdout', 'must be a share from 0 to 1',
+                                    doc -> 'holdout');
+    end if;
+    if doc ? 'goal' then
+        perform crm.campaign_check_text(doc, 'goal', '^.{1,200}$',
+            'the name of an event, at most 200 characters');
+    end if;
+end
+$_$;
+
+ALTER FUNCTION crm.campaign_check_terms(doc jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.campaign_check_terms(doc jsonb) IS 'Refuses times, hold-out and goal that break the rules.';
 
 CREATE FUNCTION crm.campaign_check_text(doc jsonb, member text, form text, rule text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
@@ -835,6 +878,35 @@ $_$;
 ALTER FUNCTION crm.campaign_review(site text, key text, reviewer text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.campaign_review(site text, key text, reviewer text) IS 'Notes a reviewer of a campaign as it stands; the same person counts once.';
+
+CREATE FUNCTION crm.campaign_terms(doc jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(jsonb_object_agg(m.key, m.value), '{}')
+      from jsonb_each(doc) as m
+     where m.key in ('times', 'namespace', 'holdout', 'goal')
+$$;
+
+ALTER FUNCTION crm.campaign_terms(doc jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.campaign_terms(doc jsonb) IS 'The members of a campaign''s document that the column terms keeps.';
+
+CREATE FUNCTION crm.campaign_terms_compiled(terms jsonb) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select terms - 'goal'
+           || case when terms -> 'times' ? 'zone'
+                   then jsonb_build_object('times', terms -> 'times'
+                        || jsonb_build_object('offsets',
+                               crm.zone_offsets(terms #>> '{times,zone}')))
+                   else '{}' end
+$$;
+
+ALTER FUNCTION crm.campaign_terms_compiled(terms jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.campaign_terms_compiled(terms jsonb) IS 'The terms of a campaign as nginx takes them: with the zone''s offsets.';
 
 CREATE FUNCTION crm.campaign_time(doc jsonb, member text) RETURNS timestamp with time zone
     LANGUAGE plpgsql STABLE
@@ -1912,7 +1984,7 @@ $$;
 
 ALTER FUNCTION crm.site_changed() OWNER TO crm_owner;
 
-COMMENT ON FUNCTION crm.site_changed() IS 'Trigger: another number of reviews makes other campaigns live.';
+COMMENT ON FUNCTION crm.site_changed() IS 'Trigger: another number of reviews or hold-out makes other decisions.';
 
 CREATE FUNCTION crm.site_check(site text) RETURNS void
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2027,6 +2099,40 @@ ALTER FUNCTION crm.uuid_ok(id text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.uuid_ok(id text) IS 'True for the text of a UUID.';
 
+CREATE FUNCTION crm.zone_offsets(zone text) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with days as (
+        select d, extract(epoch from d at time zone zone
+                                     - d at time zone 'UTC')::int as seconds
+          from (select date_trunc('day', now() at time zone 'UTC')
+                           at time zone 'UTC' + n * interval '24 hours' as d
+                  from generate_series(-1, 800) as n) as series
+    ), changed as (
+        select d, seconds, lag(d) over (order by d) as before,
+               lag(seconds) over (order by d) as seconds_before
+          from days
+    ), exact as (
+        select (select min(t)
+                  from generate_series(before, d, interval '15 minutes') as t
+                 where extract(epoch from t at time zone zone
+                                          - t at time zone 'UTC')::int
+                       = seconds) as since, seconds
+          from changed
+         where seconds <> seconds_before
+        union all
+        select min(d), (array_agg(seconds order by d))[1] from days
+    )
+    select jsonb_agg(jsonb_build_array(extract(epoch from since)::bigint,
+                                       seconds) order by since)
+      from exact
+$$;
+
+ALTER FUNCTION crm.zone_offsets(zone text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.zone_offsets(zone text) IS 'A zone''s seconds ahead of UTC, from yesterday on for 800 days, by change.';
+
 CREATE FUNCTION edge.campaign_set(site text) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2035,7 +2141,7 @@ CREATE FUNCTION edge.campaign_set(site text) RETURNS text
 declare
     p_site alias for $1;
 begin
-    return jsonb_build_object(
+    return (jsonb_build_object(
         'site', p_site,
         'version', coalesce((select v.version from crm.campaign_version as v
                               where v.site = p_site), 0),
@@ -2047,14 +2153,18 @@ begin
                        'start', extract(epoch from c.starts_at)::bigint,
                        'end', extract(epoch from c.ends_at)::bigint,
                        'when', c.condition,
-                       'variants', c.variants) order by c.key collate "C")
+                       'variants', c.variants)
+                       || crm.campaign_terms_compiled(c.terms) order by c.key collate "C")
               from crm.campaign as c join crm.site as s on s.key = c.site
              where c.site = p_site
                and c.state = 'live'
                and c.dropped_at is null
                and (c.first_review_by is not null)::int
                    + (c.second_review_by is not null)::int
-                   >= s.reviews_needed), '[]'))::text;
+                   >= s.reviews_needed), '[]'))
+        || coalesce((select jsonb_build_object('holdout', s.holdout)
+                       from crm.site as s
+                      where s.key = p_site and s.holdout > 0), '{}'))::text;
 end
 $_$;
 
@@ -2225,6 +2335,7 @@ begin
     wanted.ends_at := crm.campaign_time(doc, 'end');
     wanted.condition := coalesce(doc -> 'when', '{}');
     wanted.variants := doc -> 'variants';
+    wanted.terms := crm.campaign_terms(doc);
     wanted.remark := doc ->> 'remark';
 
     /* One at a time per site: two people may apply the same folder at once. */
@@ -2242,28 +2353,30 @@ begin
                 using errcode = 'CRM02', hint = 'delete old ones';
         end if;
         insert into crm.campaign (site, key, name, slot, state, priority,
-            starts_at, ends_at, condition, variants, remark,
+            starts_at, ends_at, condition, variants, terms, remark,
             first_review_by, first_review_at)
         values (p_site, wanted.key, wanted.name, wanted.slot, wanted.state,
             wanted.priority, wanted.starts_at, wanted.ends_at,
-            wanted.condition, wanted.variants, wanted.remark, p_reviewer,
+            wanted.condition, wanted.variants, wanted.terms, wanted.remark,
+            p_reviewer,
             case when p_reviewer is not null then now() end);
         return 'created';
     end if;
 
     if (current.name, current.slot, current.state, current.priority,
         current.starts_at, current.ends_at, current.condition,
-        current.variants, current.remark, current.dropped_at)
+        current.variants, current.terms, current.remark, current.dropped_at)
        is distinct from
        (wanted.name, wanted.slot, wanted.state, wanted.priority,
         wanted.starts_at, wanted.ends_at, wanted.condition,
-        wanted.variants, wanted.remark, null::timestamptz)
+        wanted.variants, wanted.terms, wanted.remark, null::timestamptz)
     then
         update crm.campaign as c
            set name = wanted.name, slot = wanted.slot, state = wanted.state,
                priority = wanted.priority, starts_at = wanted.starts_at,
                ends_at = wanted.ends_at, condition = wanted.condition,
-               variants = wanted.variants, remark = wanted.remark,
+               variants = wanted.variants, terms = wanted.terms,
+               remark = wanted.remark,
                dropped_at = null,
                first_review_by = p_reviewer,
                first_review_at = case when p_reviewer is not null
@@ -2327,6 +2440,7 @@ begin
                    'end', to_char(c.ends_at at time zone 'UTC', form),
                    'when', c.condition,
                    'variants', c.variants)
+               || c.terms
                || case when c.remark is null then '{}'
                        else jsonb_build_object('remark', c.remark) end
           from crm.campaign as c
@@ -3550,6 +3664,25 @@ ALTER FUNCTION etl.run_fail(run bigint, reason text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.run_fail(run bigint, reason text) IS 'A run failed; its results are dropped, the reason is kept.';
 
+CREATE FUNCTION etl.site_holdout(site text, share double precision) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    perform crm.site_check($1);
+    if $2 is null or $2 not between 0 and 1 then
+        raise exception 'hold-out % is no share', $2
+            using errcode = 'CRM02', hint = 'give a number from 0 to 1';
+    end if;
+    update crm.site as s set holdout = $2 where s.key = $1;
+end
+$_$;
+
+ALTER FUNCTION etl.site_holdout(site text, share double precision) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.site_holdout(site text, share double precision) IS 'Sets the share of visitors, 0 to 1, that see no campaign of the site.';
+
 CREATE FUNCTION etl.site_set(key text, name text DEFAULT NULL::text, currency text DEFAULT NULL::text, reviews_needed integer DEFAULT NULL::integer, retention_days integer DEFAULT NULL::integer) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3703,12 +3836,14 @@ CREATE TABLE crm.campaign (
     first_review_at timestamp with time zone,
     second_review_by text,
     second_review_at timestamp with time zone,
+    terms jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT campaign_condition_object CHECK ((jsonb_typeof(condition) = 'object'::text)),
     CONSTRAINT campaign_key_form CHECK ((key ~ '^[a-z0-9][a-z0-9._-]{0,63}$'::text)),
     CONSTRAINT campaign_name_size CHECK ((char_length(name) <= 200)),
     CONSTRAINT campaign_priority_range CHECK (((priority >= 0) AND (priority <= 1000))),
     CONSTRAINT campaign_slot_form CHECK (crm.name_ok(slot)),
     CONSTRAINT campaign_state_known CHECK ((state = ANY (ARRAY['draft'::text, 'live'::text, 'paused'::text, 'ended'::text]))),
+    CONSTRAINT campaign_terms_object CHECK ((jsonb_typeof(terms) = 'object'::text)),
     CONSTRAINT campaign_times_order CHECK ((starts_at < ends_at)),
     CONSTRAINT campaign_two_people CHECK (((second_review_by IS NULL) OR ((first_review_by IS NOT NULL) AND (first_review_by <> second_review_by)))),
     CONSTRAINT campaign_variants_array CHECK ((jsonb_typeof(variants) = 'array'::text))
@@ -3721,6 +3856,8 @@ COMMENT ON TABLE crm.campaign IS 'What fills a slot, for whom and when; docs/cam
 COMMENT ON COLUMN crm.campaign.condition IS 'when of the document.';
 
 COMMENT ON COLUMN crm.campaign.dropped_at IS 'When its file was dropped: ended, and no longer exported.';
+
+COMMENT ON COLUMN crm.campaign.terms IS 'times, namespace, holdout and goal of the document, those that it has.';
 
 CREATE TABLE crm.campaign_version (
     site text NOT NULL,
@@ -4311,7 +4448,9 @@ CREATE TABLE crm.site (
     modified_at timestamp with time zone DEFAULT now() NOT NULL,
     remark text,
     keep_contact boolean DEFAULT false NOT NULL,
+    holdout double precision DEFAULT 0 NOT NULL,
     CONSTRAINT site_currency_iso CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT site_holdout_share CHECK (((holdout >= (0)::double precision) AND (holdout <= (1)::double precision))),
     CONSTRAINT site_key_form CHECK (crm.id_ok(key)),
     CONSTRAINT site_name_size CHECK ((octet_length(name) <= 200)),
     CONSTRAINT site_retention_range CHECK (((retention_days >= 1) AND (retention_days <= 36500))),
@@ -4331,6 +4470,8 @@ COMMENT ON COLUMN crm.site.reviews_needed IS 'How many different people must rev
 COMMENT ON COLUMN crm.site.retention_days IS 'Days that events are kept; null: for ever.';
 
 COMMENT ON COLUMN crm.site.keep_contact IS 'Whether e-mail and phone of identify events are kept as sent, not hashed.';
+
+COMMENT ON COLUMN crm.site.holdout IS 'Share of visitors, 0 to 1, that see no campaign, to measure all by them.';
 
 CREATE TABLE crm.suppressed (
     site text NOT NULL,
@@ -4745,7 +4886,7 @@ CREATE TRIGGER notify_insert AFTER INSERT ON crm.campaign REFERENCING NEW TABLE 
 
 CREATE TRIGGER notify_insert AFTER INSERT ON crm.identity FOR EACH ROW EXECUTE FUNCTION crm.identity_changed();
 
-CREATE TRIGGER notify_reviews AFTER UPDATE ON crm.site FOR EACH ROW WHEN ((old.reviews_needed IS DISTINCT FROM new.reviews_needed)) EXECUTE FUNCTION crm.site_changed();
+CREATE TRIGGER notify_reviews AFTER UPDATE ON crm.site FOR EACH ROW WHEN (((old.reviews_needed IS DISTINCT FROM new.reviews_needed) OR (old.holdout IS DISTINCT FROM new.holdout))) EXECUTE FUNCTION crm.site_changed();
 
 CREATE TRIGGER notify_update AFTER UPDATE ON crm.campaign REFERENCING OLD TABLE AS old_rows NEW TABLE AS now_rows FOR EACH STATEMENT EXECUTE FUNCTION crm.campaign_changed();
 
@@ -4894,6 +5035,8 @@ REVOKE ALL ON FUNCTION crm.campaign_changed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.campaign_check(doc jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION crm.campaign_check_terms(doc jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION crm.campaign_check_text(doc jsonb, member text, form text, rule text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.campaign_check_variants(variants jsonb) FROM PUBLIC;
@@ -4901,6 +5044,10 @@ REVOKE ALL ON FUNCTION crm.campaign_check_variants(variants jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION crm.campaign_refuse(path text, fault text, value jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.campaign_review(site text, key text, reviewer text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.campaign_terms(doc jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.campaign_terms_compiled(terms jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.campaign_time(doc jsonb, member text) FROM PUBLIC;
 
@@ -4994,6 +5141,8 @@ REVOKE ALL ON FUNCTION crm.trait_alias(src text, key text, value text) FROM PUBL
 REVOKE ALL ON FUNCTION crm.us_time(us jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.uuid_ok(id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION crm.zone_offsets(zone text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION edge.campaign_set(site text) FROM PUBLIC;
 GRANT ALL ON FUNCTION edge.campaign_set(site text) TO crm_edge;
@@ -5096,6 +5245,9 @@ GRANT ALL ON FUNCTION etl.run_end(run bigint, rows_in bigint, rows_out bigint, q
 
 REVOKE ALL ON FUNCTION etl.run_fail(run bigint, reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.run_fail(run bigint, reason text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.site_holdout(site text, share double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.site_holdout(site text, share double precision) TO crm_etl;
 
 REVOKE ALL ON FUNCTION etl.site_set(key text, name text, currency text, reviews_needed integer, retention_days integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.site_set(key text, name text, currency text, reviews_needed integer, retention_days integer) TO crm_etl;

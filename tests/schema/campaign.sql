@@ -1,6 +1,6 @@
 -- Campaigns: rules, reviews, the set, export.
 begin;
-select plan(75);
+select plan(88);
 select etl.site_set('t', 'Test');
 
 create function pg_temp.doc(more jsonb) returns jsonb language sql as $$
@@ -173,6 +173,48 @@ select throws_ok($$select etl.campaign_apply('no', '{}', 'ann')$$, 'CRM01',
                  'site "no" is unknown', 'an unknown site is refused');
 select throws_ok($$select etl.campaign_apply('t', '{}', repeat('r', 65))$$,
                  'CRM02', null, 'as is a strange reviewer');
+
+-- Terms: kept, given back, compiled, refused.
+select is(etl.campaign_apply('t', pg_temp.doc('{"key": "terms",
+    "times": {"zone": "Europe/Berlin", "weekdays": [5], "hours": [18, 2]},
+    "namespace": ["popups", 0, 0.5], "holdout": 0.1,
+    "goal": "Order Completed"}'), 'ann'), 'created', 'terms are taken');
+select is((select d - array['name', 'slot', 'state', 'priority', 'start', 'end',
+                            'when', 'variants', 'remark']
+             from etl.campaign_export('t') as d where d ->> 'key' = 'terms'),
+    '{"key": "terms", "goal": "Order Completed", "holdout": 0.1,
+      "namespace": ["popups", 0, 0.5],
+      "times": {"zone": "Europe/Berlin", "weekdays": [5], "hours": [18, 2]}}',
+    'and given back');
+select is(etl.campaign_apply('t', pg_temp.doc('{"key": "terms",
+    "holdout": 0.2}'), 'ann'), 'changed', 'other terms are a change');
+select is(crm.campaign_terms_compiled('{"holdout": 0.2, "goal": "x"}'),
+          '{"holdout": 0.2}', 'a goal is not for nginx');
+select is(crm.zone_offsets('UTC') -> 0 -> 1, '0', 'UTC is not ahead');
+select is(jsonb_array_length(crm.zone_offsets('UTC')), 1, 'and never changes');
+select ok(not exists (
+    select from generate_series(now(), now() + interval '790 days',
+                                interval '7 hours') as t
+     where extract(epoch from t at time zone 'Australia/Lord_Howe'
+                              - t at time zone 'UTC')::int
+           <> (select (o ->> 1)::int
+                 from jsonb_array_elements(
+                          crm.zone_offsets('Australia/Lord_Howe')) as o
+                where (o ->> 0)::bigint <= extract(epoch from t)
+                order by (o ->> 0)::bigint desc limit 1)),
+    'offsets are those of the zone at any time');
+select pg_temp.refused('{"times": 7}', 'times: must be an object');
+select pg_temp.refused('{"times": {"zone": "Berlin"}}',
+    'times.zone: must be the name of a time zone like Europe/Berlin');
+select pg_temp.refused('{"holdout": 2}',
+    'holdout: must be a share from 0 to 1');
+select pg_temp.refused('{"goal": ""}',
+    'goal: must be the name of an event, at most 200 characters');
+select etl.site_holdout('t', 0.05);
+select is(edge.campaign_set('t')::jsonb -> 'holdout', '0.05',
+          'the hold-out of the site is in its set');
+select throws_ok($$select etl.site_holdout('t', 1.5)$$, 'CRM02', null,
+                 'which must be a share');
 
 select * from finish();
 rollback;

@@ -327,6 +327,87 @@ test_result_texts(void **state)
 }
 
 
+/* ---- terms -------------------------------------------------------------- */
+
+#define NOV_24_S 1795478400 /* 2026-11-24T00:00:00Z, a Tuesday */
+
+
+static void
+test_times(void **state)
+{
+    visit_t visit;
+
+    (void) state;
+
+    compile(SET(C("\"slot\":\"s\",\"times\":{\"weekdays\":[2],\"hours\":[22,3],"
+                  "\"zone\":\"x\",\"offsets\":[[0,3600],[1795500000,7200]]}",
+                "k")),
+        &visit);
+
+    /* local time is an hour ahead: Tuesday 21:59 and 22:00 */
+    assert_string_equal(decide(&visit, "s", NOV_24_S - 3 * 3600 - 1), "");
+    assert_string_equal(decide(&visit, "s", NOV_24_S - 3 * 3600), "");
+    /* two hours ahead by then */
+    assert_string_equal(decide(&visit, "s", NOV_24_S + 20 * 3600 - 1), "");
+    assert_string_equal(decide(&visit, "s", NOV_24_S + 20 * 3600), "k");
+    /* Wednesday 02:59 belongs to Tuesday's evening, 03:00 does not */
+    assert_string_equal(decide(&visit, "s", NOV_24_S + 25 * 3600 - 1), "k");
+    assert_string_equal(decide(&visit, "s", NOV_24_S + 25 * 3600), "");
+    personalize_set_free(visit.set);
+}
+
+
+static unsigned
+share_of(visit_t *visit, const char *slot, const char *other, unsigned *both)
+{
+    char                   unit[16];
+    unsigned               i, n = 0;
+    personalize_str_t      one = {slot, strlen(slot)};
+    personalize_str_t      two = {other, strlen(other)};
+    personalize_request_t  request = {get, visit, {unit, 0}, 0};
+    personalize_decision_t decision;
+
+    *both = 0;
+
+    for (i = 0; i < 10000; i++) {
+        request.unit.len = (size_t) sprintf(unit, "u%u", i);
+        if (personalize_decide(visit->set, one, &request, &decision)
+            == PERSONALIZE_OK) {
+            n++;
+            *both += personalize_decide(visit->set, two, &request, &decision)
+                     == PERSONALIZE_OK;
+        }
+    }
+
+    return n;
+}
+
+
+static void
+test_holdouts_and_namespaces(void **state)
+{
+    visit_t  visit;
+    unsigned n, both;
+
+    (void) state;
+
+    compile("{\"site\":\"s\",\"version\":1,\"holdout\":0.1,\"campaigns\":[" C(
+                "\"slot\":\"a\",\"holdout\":0.5", "k1") "," C("\"slot\":\"b\"",
+                "k2") "," C("\"slot\":\"c\",\"namespace\":[\"n\",0,0.4]",
+                "k3") "," C("\"slot\":\"d\",\"namespace\":[\"n\",0.4,1]",
+                "k4") "]}",
+        &visit);
+
+    n = share_of(&visit, "b", "a", &both);
+    assert_in_range(n, 8850, 9150);
+    assert_in_range(both, 4300, 4700);
+    n = share_of(&visit, "c", "d", &both);
+    assert_in_range(n, 3300, 3900);
+    assert_int_equal(both, 0);
+    personalize_set_free(visit.set);
+}
+
+
 /* ---- the index over audiences ------------------------------------------- */
 
 static unsigned random_state;
@@ -518,6 +599,8 @@ main(void)
         cmocka_unit_test(test_variant_by_bucket),
         cmocka_unit_test(test_result_texts),
         cmocka_unit_test(test_index_changes_no_decision),
+        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_holdouts_and_namespaces),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -334,6 +334,56 @@ check_limit(doc_t *doc, const char *expected)
 #define AFTER_WHEN  "}]}"
 
 
+/* A campaign's terms: what is wrong, and where. */
+static void
+test_terms(void **state)
+{
+    static const struct {
+        const char *member;
+        const char *fault;
+    } cases[] = {
+        {"\"times\":[]", "times: must be an object"},
+        {"\"times\":{\"day\":1}", "times: unknown member \"day\", use zone, "
+                                  "weekdays and hours"},
+        {"\"times\":{\"weekdays\":[0]}",
+            "times.weekdays: must be a list of weekdays, 1 (Monday) to 7"},
+        {"\"times\":{\"weekdays\":[]}",
+            "times.weekdays: must be a list of weekdays, 1 (Monday) to 7"},
+        {"\"times\":{\"hours\":[9,9]}",
+            "times.hours: must be two different hours, from 0 to 23 and to 0 "
+            "to 24"},
+        {"\"times\":{\"offsets\":[[1,0],[1,0]]}",
+            "times.offsets: must be at most 64 pairs of since and seconds, in "
+            "order"},
+        {"\"namespace\":[\"n\",0.5,0.5]",
+            "namespace: must be a name, and a range from 0 to 1: [\"popups\", "
+            "0, 0.5]"},
+        {"\"holdout\":1.5", "holdout: must be a share from 0 to 1"},
+    };
+
+    char               json[512], fault[512], wanted[512];
+    size_t             i;
+    personalize_set_t *set;
+
+    (void) state;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        sprintf(json,
+            "{\"site\":\"s\",\"version\":1,\"campaigns\":[{\"key\":\"k\","
+            "\"slot\":"
+            "\"s\",%s,\"variants\":[{\"key\":\"a\",\"weight\":1,\"content\":"
+            "\"\"}]}"
+            "]}",
+            cases[i].member);
+        sprintf(wanted, "campaigns[0].%s", cases[i].fault);
+        assert_int_equal(personalize_set_compile(
+                             &set, json, strlen(json), fault, sizeof(fault)),
+            PERSONALIZE_INVALID);
+        assert_string_equal(fault, wanted);
+    }
+}
+
+
 static void
 test_name_lengths(void **state)
 {
@@ -645,6 +695,7 @@ main(void)
         cmocka_unit_test(test_variants),
         cmocka_unit_test(test_content),
         cmocka_unit_test(test_conditions),
+        cmocka_unit_test(test_terms),
         cmocka_unit_test(test_name_lengths),
         cmocka_unit_test(test_path_length),
         cmocka_unit_test(test_depth),
