@@ -368,6 +368,7 @@ campaigns_apply(campaigns_t *cs)
     }
 
     if (rc == MINING_OK && cs->faults != 0) {
+        (void) fflush(stdout); /* the faults come first, also in one pipe */
         mining_say("campaigns: %u faults, nothing was applied", cs->faults);
         rc = MINING_INVALID;
     }

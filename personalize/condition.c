@@ -389,9 +389,7 @@ compile_group(personalize_compiler_t *c, json_t *name, int in, targets_t to,
         return personalize_fault(c, "must be the name of a saved group");
     }
 
-    list = json_is_string(name)
-               ? json_object_get(c->groups, json_string_value(name))
-               : NULL;
+    list = json_object_get(c->groups, json_string_value(name));
 
     if (list == NULL && !c->lenient) {
         return personalize_fault(c, "names a saved group that is not there");

@@ -258,7 +258,7 @@ compile_features(personalize_compiler_t *c, json_t *features)
     unsigned             i;
     personalize_result_e rc;
 
-    path = personalize_path_push(c, "features");
+    (void) personalize_path_push(c, "features");
     rc = name_features(c, features);
     i = 0;
 

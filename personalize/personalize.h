@@ -153,8 +153,8 @@ personalize_result_e personalize_render(const personalize_decision_t *decision,
 /* ---- feature.c: features and experiments of the GrowthBook format ------- */
 
 /*
- * Compiles a payload as the GrowthBook API serves it, {"features": {…},
- * "experiments": […], "savedGroups": {…}, "contextualBandits": {…}}, into a
+ * Compiles a payload as the GrowthBook API serves it, {"features": {},
+ * "experiments": [], "savedGroups": {}, "contextualBandits": {}}, into a
  * set without campaigns.  What the specification calls false is no fault; what
  * is of no sensible type, too deep or too large is, as in a set.
  */

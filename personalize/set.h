@@ -368,13 +368,15 @@ int personalize_query_override(
 personalize_result_e personalize_terms_compile(personalize_compiler_t *c,
     const json_t *object, personalize_str_t key,
     const personalize_terms_t **terms);
-int                  personalize_terms_fit(
-                     const personalize_terms_t *terms, int64_t now_s, personalize_str_t unit);
+/* Whether they let the visitor and the time pass; NULL always does. */
+int personalize_terms_fit(
+    const personalize_terms_t *terms, int64_t now_s, personalize_str_t unit);
 /* The member "holdout" of a campaign or a set; 0 where it is missing. */
 personalize_result_e personalize_holdout_compile(personalize_compiler_t *c,
     const json_t *object, personalize_str_t key, double *share, uint32_t *seed);
-int                  personalize_holdout_has(
-                     double share, uint32_t seed, personalize_str_t unit);
+/* Whether a visitor is in that share of all. */
+int personalize_holdout_has(
+    double share, uint32_t seed, personalize_str_t unit);
 
 
 /* ---- audience.c --------------------------------------------------------- */
