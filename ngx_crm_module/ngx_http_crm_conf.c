@@ -397,34 +397,6 @@ ngx_http_crm_capture_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-char *
-ngx_http_crm_slot_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_crm_loc_conf_t *clcf = conf;
-
-    ngx_str_t *value;
-
-    if (clcf->markers != NGX_CONF_UNSET) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (ngx_http_crm_word_is(&value[1], "markers")) {
-        clcf->markers = 1;
-    } else if (ngx_http_crm_word_is(&value[1], "off")) {
-        clcf->markers = 0;
-    } else {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-            "invalid value \"%V\" in \"crm_slot\": use markers or off",
-            &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
 /* 1 if the text can stand in an attribute of Set-Cookie. */
 static ngx_uint_t
 ngx_http_crm_cookie_text(ngx_str_t *text)

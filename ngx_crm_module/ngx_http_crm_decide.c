@@ -91,32 +91,6 @@ ngx_http_crm_decide_problem(ngx_http_request_t *r, const char *detail)
 }
 
 
-static ngx_uint_t
-ngx_http_crm_decide_name(const u_char *name, size_t len)
-{
-    size_t i;
-
-    if (len == 0 || len > PERSONALIZE_NAME_MAX) {
-        return 0;
-    }
-
-    for (i = 0; i < len; i++) {
-        if ((name[i] >= 'a' && name[i] <= 'z')
-            || (name[i] >= 'A' && name[i] <= 'Z')
-            || (name[i] >= '0' && name[i] <= '9'))
-        {
-            continue;
-        }
-
-        if (i == 0 || (name[i] != '.' && name[i] != '_' && name[i] != '-')) {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
 /* Reads the names into slots; a sentence tells what is wrong, or NULL. */
 static const char *
 ngx_http_crm_decide_names(
@@ -146,7 +120,7 @@ ngx_http_crm_decide_names(
         for (len = 0; p + len < end && p[len] != ','; len++) { /* void */
         }
 
-        if (!ngx_http_crm_decide_name(p, len)) {
+        if (!ngx_http_crm_slot_name(p, len)) {
             return "has a bad name: use letters, digits, \\\".\\\", \\\"_\\\" "
                    "and \\\"-\\\", at most 64 of them, beginning with a letter "
                    "or digit, and a comma between two names";

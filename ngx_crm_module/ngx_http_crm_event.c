@@ -461,6 +461,7 @@ ngx_http_crm_event_all(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
         event.sn = ctx->visitor.session_number;
     }
 
+    ngx_http_crm_slot_abort(r, ctx);
     event.shown = ctx->shown;
     event.nshown = ctx->nshown;
     event.traffic = ngx_http_crm_traffic_get(r, ctx);

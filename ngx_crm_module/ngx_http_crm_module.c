@@ -167,7 +167,7 @@ static ngx_command_t ngx_http_crm_commands[] = {
       NULL },
 
     { ngx_string("crm_slot"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE13,
       ngx_http_crm_slot_conf,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -381,6 +381,7 @@ ngx_http_crm_create_loc_conf(ngx_conf_t *cf)
     clcf->session_timeout = NGX_CONF_UNSET;
     clcf->events = NGX_CONF_UNSET_PTR;
     clcf->markers = NGX_CONF_UNSET;
+    clcf->places = NGX_CONF_UNSET_PTR;
     clcf->budget = NGX_CONF_UNSET_MSEC;
     clcf->collect_max = NGX_CONF_UNSET_SIZE;
     clcf->keys = NGX_CONF_UNSET_PTR;
@@ -416,6 +417,7 @@ ngx_http_crm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         NGX_HTTP_CRM_TIMEOUT_DEFAULT);
     ngx_conf_merge_ptr_value(conf->events, prev->events, NULL);
     ngx_conf_merge_value(conf->markers, prev->markers, 0);
+    ngx_conf_merge_ptr_value(conf->places, prev->places, NULL);
     ngx_conf_merge_msec_value(
         conf->budget, prev->budget, NGX_HTTP_CRM_BUDGET_DEFAULT);
     ngx_conf_merge_ptr_value(conf->link, prev->link, NULL);

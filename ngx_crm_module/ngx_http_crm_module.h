@@ -37,6 +37,7 @@ typedef struct ngx_http_crm_health_s    ngx_http_crm_health_t;
 typedef struct ngx_http_crm_consent_s   ngx_http_crm_consent_t;
 typedef struct ngx_http_crm_anonymize_s ngx_http_crm_anonymize_t;
 typedef struct ngx_http_crm_link_s      ngx_http_crm_link_t;
+typedef struct ngx_http_crm_places_s    ngx_http_crm_places_t;
 
 
 /* Counters of all workers, in shared memory; one name and help text each in
@@ -63,6 +64,8 @@ typedef enum {
     NGX_HTTP_CRM_DECISIONS,       /* slots asked for */
     NGX_HTTP_CRM_SLOTS_FILLED,    /* slots whose content left */
     NGX_HTTP_CRM_SLOTS_UNCLOSED,  /* markers without an end, passed unchanged */
+    NGX_HTTP_CRM_SLOTS_ABORTED,   /* slots whose content left in part or not */
+    NGX_HTTP_CRM_PAGES_HELD,      /* pages kept back until a slot or the end */
     NGX_HTTP_CRM_SETS,            /* campaign sets compiled */
     NGX_HTTP_CRM_SETS_REFUSED,    /* campaign sets with a fault */
     NGX_HTTP_CRM_PROFILES_LARGE,  /* profiles too large for a zone cell */
@@ -134,6 +137,11 @@ typedef struct {
     ngx_http_crm_robots_t *robots;  /* crm_bots; NULL: nobody is one */
     ngx_http_crm_watch_t  *watches; /* files that may get a new version */
 
+    struct {
+        ngx_module_t  *module; /* NULL: this nginx has no such directive */
+        ngx_command_t *command;
+    } foreign[4]; /* by ngx_http_crm_foreign_e */
+
     /* the worker's own, set in init_process, released in exit_process */
     tracker_keys_t           keys;     /* read by the master, kept over fork */
     ngx_http_crm_journals_t *journals; /* NULL: no journal could be had */
@@ -191,22 +199,23 @@ typedef struct {
 } ngx_http_crm_prop_conf_t;
 
 typedef struct {
-    ngx_flag_t           enable;  /* crm */
-    ngx_flag_t           dry_run; /* crm_dry_run: nothing leaves */
-    ngx_uint_t           capture; /* crm_capture */
-    ngx_http_crm_site_t *site;    /* crm_site */
-    ngx_str_t            site_name;
-    ngx_str_t            cookie_name;     /* crm_cookie */
-    ngx_str_t            cookie_tail;     /* "; Path=/; Max-Age=…" ready */
-    ngx_uint_t           cookie_secure;   /* 0 off, 1 on, 2 auto: on TLS */
-    time_t               session_timeout; /* seconds */
-    ngx_array_t         *events;          /* of ngx_http_crm_event_conf_t */
-    ngx_flag_t           markers;         /* crm_slot markers */
-    ngx_msec_t           budget;          /* crm_budget, ms per request */
-    ngx_uint_t           collect;         /* crm_collect */
-    size_t               collect_max;     /* bytes of a body, inflated too */
-    ngx_array_t         *keys;            /* of ngx_http_crm_key_t */
-    ngx_array_t         *origins;         /* of ngx_str_t; "any" for all */
+    ngx_flag_t             enable;  /* crm */
+    ngx_flag_t             dry_run; /* crm_dry_run: nothing leaves */
+    ngx_uint_t             capture; /* crm_capture */
+    ngx_http_crm_site_t   *site;    /* crm_site */
+    ngx_str_t              site_name;
+    ngx_str_t              cookie_name;     /* crm_cookie */
+    ngx_str_t              cookie_tail;     /* "; Path=/; Max-Age=…" ready */
+    ngx_uint_t             cookie_secure;   /* 0 off, 1 on, 2 auto: on TLS */
+    time_t                 session_timeout; /* seconds */
+    ngx_array_t           *events;          /* of ngx_http_crm_event_conf_t */
+    ngx_flag_t             markers;         /* crm_slot markers */
+    ngx_http_crm_places_t *places;          /* crm_slot NAME …; NULL: none */
+    ngx_msec_t             budget;          /* crm_budget, ms per request */
+    ngx_uint_t             collect;         /* crm_collect */
+    size_t                 collect_max;     /* bytes of a body, inflated too */
+    ngx_array_t           *keys;            /* of ngx_http_crm_key_t */
+    ngx_array_t           *origins;         /* of ngx_str_t; "any" for all */
 
     ngx_http_crm_extracts_t *extracts;    /* crm_extract; NULL: none */
     size_t                   extract_max; /* crm_extract_max, bytes */
@@ -241,7 +250,7 @@ typedef struct {
     ngx_http_crm_campaigns_t *campaigns; /* that hold `set`, once held */
     ngx_http_crm_lookup_t    *lookup;    /* under way for this request */
     void                     *offer;     /* of ngx_http_crm_offer.c */
-    void                     *filter;    /* of ngx_http_crm_slot_filter.c */
+    void                     *page;      /* of ngx_http_crm_slot.c */
     void                     *collect;   /* of ngx_http_crm_collect.c */
     void                     *said;      /* of ngx_http_crm_upstream.c */
     void                     *extract;   /* of ngx_http_crm_extract.c */
@@ -269,6 +278,8 @@ typedef struct {
     unsigned personal : 1;    /* consent: and served by what is known */
     unsigned consent_new : 1; /* it changed; recorded once the cookie went */
     unsigned cookie_seen : 1; /* one of our name came, good or bad */
+    unsigned hidden : 1;      /* conditions and ranges, from the shop */
+    unsigned slots_due : 1;   /* this page is changed, or may be: private */
 } ngx_http_crm_ctx_t;
 
 
@@ -288,6 +299,7 @@ struct ngx_http_crm_campaigns_s {
 extern ngx_module_t ngx_http_crm_module;      /* conf, phases, variables */
 extern ngx_module_t ngx_http_crm_head_module; /* header filter, before gunzip */
 extern ngx_module_t ngx_http_crm_body_module; /* slot filter, after gunzip */
+extern ngx_module_t ngx_http_crm_peek_module; /* before every other filter */
 
 #define ngx_http_crm_count(cmcf, which)                                        \
     (void) ngx_atomic_fetch_add(&(cmcf)->counters->value[which], 1)
@@ -336,7 +348,6 @@ char *ngx_http_crm_keys_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_crm_timeout_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_crm_capture_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_crm_event_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-char *ngx_http_crm_slot_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_crm_budget_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* ---- ngx_http_crm_visitor.c: cookie in, cookie out ---------------------- */
@@ -654,64 +665,6 @@ ngx_http_crm_attr_pt ngx_http_crm_attr_find(personalize_str_t path);
 /* Content handler of crm_decide: GET …?slots=a,b */
 ngx_int_t ngx_http_crm_decide_handler(ngx_http_request_t *r);
 
-/* ---- ngx_http_crm_slot_head.c: what the answer's header says ------------ */
-
-/*
- * Writes the head of a personalised answer and sends the cookie.  To be called
- * from the header filter of the BODY module.  NGX_OK: slots are to be filled;
- * NGX_DECLINED: the body passes; NGX_ERROR: memory.
- */
-ngx_int_t ngx_http_crm_slot_header(ngx_http_request_t *r);
-/* Replaces every Cache-Control of the answer; value ends in NUL and stays. */
-ngx_int_t ngx_http_crm_cache_control(ngx_http_request_t *r, const char *value);
-
-/* ---- ngx_http_crm_piece.c: output of the slot filter -------------------- */
-
-#define NGX_HTTP_CRM_DEFAULT_MAX 16384 /* bytes between two markers */
-
-typedef enum {
-    NGX_HTTP_CRM_PIECE_PLAIN = 0, /* points to somebody else's bytes */
-    NGX_HTTP_CRM_PIECE_SMALL,     /* has room for a marker */
-    NGX_HTTP_CRM_PIECE_LARGE,     /* has room for a marker and a default */
-    NGX_HTTP_CRM_PIECE_KINDS
-} ngx_http_crm_piece_e;
-
-typedef struct ngx_http_crm_piece_s ngx_http_crm_piece_t;
-
-struct ngx_http_crm_piece_s {
-    ngx_buf_t             buf; /* first: a buf with our tag is a piece */
-    ngx_http_crm_piece_e  kind;
-    u_char               *data; /* its own room */
-    ngx_http_crm_piece_t *next; /* in the list of free ones */
-};
-
-/* Of one request or subrequest; starts zeroed but for `last` = &out. */
-typedef struct {
-    ngx_chain_t          *out;     /* for the next filter */
-    ngx_chain_t         **last;    /* where `out` goes on */
-    ngx_chain_t          *busy;    /* given to the next filter, not sent yet */
-    ngx_http_crm_piece_t *carrier; /* emitted last */
-    ngx_http_crm_piece_t *free[NGX_HTTP_CRM_PIECE_KINDS];
-    ngx_uint_t            nbusy[NGX_HTTP_CRM_PIECE_KINDS];
-    unsigned              unflushed : 1; /* bytes went out since a flush */
-} ngx_http_crm_pieces_t;
-
-/* A piece that is empty as yet; NULL: memory. */
-ngx_http_crm_piece_t *ngx_http_crm_piece_get(ngx_http_request_t *r,
-    ngx_http_crm_pieces_t *pieces, ngx_http_crm_piece_e kind);
-ngx_int_t             ngx_http_crm_piece_emit(ngx_http_request_t *r,
-                ngx_http_crm_pieces_t *pieces, ngx_http_crm_piece_t *piece);
-/* Passes a buf of somebody else as it is. */
-ngx_int_t ngx_http_crm_piece_link(
-    ngx_http_request_t *r, ngx_http_crm_pieces_t *pieces, ngx_buf_t *buf);
-/* 1 if one more piece of each kind may be emitted. */
-ngx_uint_t ngx_http_crm_piece_room(const ngx_http_crm_pieces_t *pieces);
-/* The next filter has taken `out`: takes back what it has sent. */
-void ngx_http_crm_piece_sent(
-    ngx_http_request_t *r, ngx_http_crm_pieces_t *pieces);
-
-/* ---- ngx_http_crm_slot_filter.c: head and body filter modules ----------- */
-
 /* ---- ngx_http_crm_status.c: counters for the operator ------------------- */
 
 #define NGX_HTTP_CRM_VERSION "0.1.0"
@@ -772,6 +725,7 @@ ngx_int_t ngx_http_crm_health_handler(ngx_http_request_t *r);
 #pragma GCC visibility pop
 
 #include "ngx_http_crm_redis.h"
+#include "ngx_http_crm_slot.h"
 #include "ngx_http_crm_enrich.h"
 #include "ngx_http_crm_collect.h"
 

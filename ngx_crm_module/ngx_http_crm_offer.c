@@ -458,7 +458,8 @@ ngx_http_crm_offer_wanted(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
     core = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
     return clcf->enable && clcf->collect == NGX_HTTP_CRM_COLLECT_OFF
-           && (clcf->markers || core->handler == ngx_http_crm_decide_handler)
+           && (ngx_http_crm_has_slots(clcf)
+               || core->handler == ngx_http_crm_decide_handler)
            && ctx->site->set != NULL
            && personalize_set_campaigns(ctx->site->set) > 0;
 }

@@ -2,7 +2,8 @@
  * ngx_http_crm_piece.c - output of the slot filter: buffers that go round.
  *
  * A plain piece points to bytes of somebody else, of the page or of a content;
- * a small or a large one has room of its own, for a marker or for a default.
+ * a small or a large one has room of its own, for what the scanner held back or
+ * for a default.
  * Pieces are linked into a chain for the next filter and come back, in order,
  * when their bytes have been sent.  The last piece made of an input buffer has
  * it as its shadow and gives it back to its owner.
@@ -19,7 +20,7 @@ static const struct {
     ngx_uint_t max; /* on their way at the same time; 0: any number */
 } ngx_http_crm_piece_kinds[NGX_HTTP_CRM_PIECE_KINDS] = {
     {0, 0},
-    {PERSONALIZE_MARKER_MAX, 32},
+    {PERSONALIZE_HELD_MAX, 32},
     {PERSONALIZE_MARKER_MAX + NGX_HTTP_CRM_DEFAULT_MAX, 2},
 };
 
@@ -54,6 +55,7 @@ ngx_http_crm_piece_get(ngx_http_request_t *r, ngx_http_crm_pieces_t *pieces,
         }
     }
 
+    piece->sent = NULL;
     ngx_memzero(&piece->buf, sizeof(ngx_buf_t));
     piece->buf.tag = (ngx_buf_tag_t) &ngx_http_crm_body_module;
     piece->buf.pos = piece->data;
@@ -142,6 +144,10 @@ ngx_http_crm_piece_sent(ngx_http_request_t *r, ngx_http_crm_pieces_t *pieces)
 
         piece = (ngx_http_crm_piece_t *) b;
         pieces->nbusy[piece->kind]--;
+
+        if (piece->sent != NULL) {
+            (*piece->sent)++;
+        }
 
         if (b->shadow != NULL) {
             b->shadow->pos = b->shadow->last;

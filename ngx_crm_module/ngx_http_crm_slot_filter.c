@@ -10,13 +10,12 @@
  * the part in earlier buffers is copied, since nginx may have but one buffer,
  * and would wait for it forever.
  *
-  * Copies go round, a few of each kind (ngx_http_crm_piece.c).  When all are on
+ * Copies go round, a few of each kind (ngx_http_crm_piece.c).  When all are on
  * their way to a slow client the scan stops and the input stays with its owner,
  * who then stops reading: memory is bounded whatever the page holds.
  *
-* At most TRACKER_EVENT_SLOTS_MAX different slots of a page are filled, which
- * is what an event can report.  A slot that occurs again gets the same content.
- * A slot counts as shown when its bytes went into the next filter.
+ * Literals of crm_slot are looked for in the page itself, not in what it
+ * includes: a banner before "</body>" is wanted once.
  *
  * Parts of a page that nginx includes (SSI) are scanned on their own, and know
  * of their page's decisions.  A marker inside a default is part of the default.
@@ -29,29 +28,12 @@
 #define NGX_HTTP_CRM_BUFFERED 0x08
 
 
-/* A slot of the page that has been decided. */
-typedef struct {
-    ngx_str_t       name;
-    ngx_str_t       content;
-    tracker_shown_t shown;
-    ngx_uint_t      queued; /* contents not yet taken by the next filter */
-    unsigned        filled : 1;
-    unsigned        recorded : 1;
-} ngx_http_crm_slot_t;
-
-/* Of the main request. */
-typedef struct {
-    ngx_http_crm_slot_t *slots[TRACKER_EVENT_SLOTS_MAX];
-    ngx_uint_t           nslots;
-    ngx_uint_t           queued; /* sum over the slots */
-    ngx_uint_t           unclosed;
-} ngx_http_crm_page_t;
-
 /* Of one request or subrequest. */
 typedef struct {
-    ngx_http_crm_ctx_t   *ctx; /* of the main request */
-    ngx_http_crm_page_t  *page;
-    personalize_scanner_t scanner;
+    ngx_http_crm_ctx_t    *ctx; /* of the main request */
+    ngx_http_crm_page_t   *page;
+    personalize_scanner_t  scanner;
+    ngx_http_crm_places_t *places; /* NULL: markers only */
 
     ngx_chain_t          *in;  /* not scanned to its end yet */
     size_t                pos; /* in the first buffer of `in` */
@@ -62,11 +44,12 @@ typedef struct {
     u_char *run;
     u_char *run_end;
 
-    ngx_http_crm_slot_t  *slot;        /* being filled; NULL: outside */
+    ngx_http_crm_fill_t  *slot;        /* being filled; NULL: outside */
     ngx_http_crm_piece_t *held;        /* its marker and default so far */
     size_t                default_len; /* bytes of the default so far */
 
-    unsigned parted : 1; /* pieces of this buffer went out */
+    unsigned parted : 1;  /* pieces of this buffer went out */
+    unsigned markers : 1; /* they are slots here */
 } ngx_http_crm_body_t;
 
 
@@ -290,81 +273,16 @@ ngx_http_crm_held_add(ngx_http_request_t *r, ngx_http_crm_body_t *body,
 /* ---- slots -------------------------------------------------------------- */
 
 static ngx_int_t
-ngx_http_crm_slot_decide(ngx_http_request_t *r, ngx_http_crm_body_t *body,
-    ngx_http_crm_slot_t *slot, personalize_str_t name)
-{
-    ngx_int_t rc;
-
-    /* the name may lie in the scanner */
-    slot->name.data = ngx_pnalloc(r->pool, name.len);
-    if (slot->name.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(slot->name.data, name.data, name.len);
-    slot->name.len = name.len;
-    name.data = (const char *) slot->name.data;
-
-    rc = ngx_http_crm_offer_slot(
-        r, body->ctx, name, &slot->content, &slot->shown);
-    slot->filled = (rc == NGX_OK);
-
-    return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
-}
-
-
-/* The slot of that name if it has content; decided at its first marker. */
-static ngx_int_t
-ngx_http_crm_slot_find(ngx_http_request_t *r, ngx_http_crm_body_t *body,
-    personalize_str_t name, ngx_http_crm_slot_t **found)
-{
-    ngx_uint_t           n;
-    ngx_http_crm_page_t *page = body->page;
-    ngx_http_crm_slot_t *slot;
-
-    *found = NULL;
-
-    for (n = 0; n < page->nslots; n++) {
-        slot = page->slots[n];
-
-        if (slot->name.len == name.len
-            && ngx_memcmp(slot->name.data, name.data, name.len) == 0)
-        {
-            *found = slot->filled ? slot : NULL;
-            return NGX_OK;
-        }
-    }
-
-    if (page->nslots == TRACKER_EVENT_SLOTS_MAX
-        || !personalize_slot_known(body->ctx->set, name))
-    {
-        return NGX_OK;
-    }
-
-    slot = ngx_pcalloc(r->pool, sizeof(ngx_http_crm_slot_t));
-    if (slot == NULL) {
-        return NGX_ERROR;
-    }
-
-    page->slots[page->nslots++] = slot;
-
-    if (ngx_http_crm_slot_decide(r, body, slot, name) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    *found = slot->filled ? slot : NULL;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
 ngx_http_crm_slot_open(ngx_http_request_t *r, ngx_http_crm_body_t *body,
     const personalize_token_t *token)
 {
-    ngx_http_crm_slot_t *slot;
+    ngx_http_crm_fill_t *slot;
 
-    if (ngx_http_crm_slot_find(r, body, token->name, &slot) != NGX_OK) {
+    if (!body->markers) {
+        return ngx_http_crm_emit_text(r, body, token);
+    }
+
+    if (ngx_http_crm_slot_find(r, body->ctx, token->name, &slot) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -389,11 +307,74 @@ ngx_http_crm_slot_open(ngx_http_request_t *r, ngx_http_crm_body_t *body,
 }
 
 
+static ngx_int_t
+ngx_http_crm_emit_content(
+    ngx_http_request_t *r, ngx_http_crm_body_t *body, ngx_http_crm_fill_t *slot)
+{
+    slot->queued++;
+    body->page->queued++;
+
+    if (slot->content.len == 0) {
+        slot->sent++;
+        return NGX_OK;
+    }
+
+    if (ngx_http_crm_emit_bytes(r, body, slot->content.data, slot->content.len)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    body->pieces.carrier->sent = &slot->sent;
+
+    return NGX_OK;
+}
+
+
+/* A text of the page that has a slot beside it, or in its place. */
+static ngx_int_t
+ngx_http_crm_slot_literal(ngx_http_request_t *r, ngx_http_crm_body_t *body,
+    const personalize_token_t *token)
+{
+    ngx_http_crm_fill_t *slot;
+    ngx_http_crm_place_e where;
+
+    where = body->places->where[token->literal];
+
+    if (ngx_http_crm_slot_find(
+            r, body->ctx, body->places->slot[token->literal], &slot)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if ((slot == NULL || where == NGX_HTTP_CRM_PLACE_AFTER)
+        && ngx_http_crm_emit_text(r, body, token) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (slot == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_crm_emit_run(r, body) != NGX_OK
+        || ngx_http_crm_emit_content(r, body, slot) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return where == NGX_HTTP_CRM_PLACE_BEFORE
+               ? ngx_http_crm_emit_text(r, body, token)
+               : NGX_OK;
+}
+
+
 /* The content goes out in the place of both markers and what is between. */
 static ngx_int_t
 ngx_http_crm_slot_close(ngx_http_request_t *r, ngx_http_crm_body_t *body)
 {
-    ngx_http_crm_slot_t *slot = body->slot;
+    ngx_http_crm_fill_t *slot = body->slot;
 
     body->slot = NULL;
     body->run = NULL;
@@ -402,11 +383,7 @@ ngx_http_crm_slot_close(ngx_http_request_t *r, ngx_http_crm_body_t *body)
         body->held->buf.last = body->held->buf.pos;
     }
 
-    slot->queued++;
-    body->page->queued++;
-
-    return ngx_http_crm_emit_bytes(
-        r, body, slot->content.data, slot->content.len);
+    return ngx_http_crm_emit_content(r, body, slot);
 }
 
 
@@ -415,9 +392,17 @@ ngx_http_crm_body_token(ngx_http_request_t *r, ngx_http_crm_body_t *body,
     personalize_slot_e kind, const personalize_token_t *token)
 {
     if (body->slot == NULL) {
-        return kind == PERSONALIZE_SLOT_OPEN
-                   ? ngx_http_crm_slot_open(r, body, token)
-                   : ngx_http_crm_emit_text(r, body, token);
+        switch (kind) {
+
+        case PERSONALIZE_SLOT_OPEN:
+            return ngx_http_crm_slot_open(r, body, token);
+
+        case PERSONALIZE_SLOT_LITERAL:
+            return ngx_http_crm_slot_literal(r, body, token);
+
+        default:
+            return ngx_http_crm_emit_text(r, body, token);
+        }
     }
 
     return kind == PERSONALIZE_SLOT_CLOSE
@@ -590,41 +575,6 @@ ngx_http_crm_body_take(ngx_http_request_t *r, ngx_http_crm_body_t *body)
 
 /* ---- output ------------------------------------------------------------- */
 
-/* What the next filter has taken is shown to the visitor. */
-static void
-ngx_http_crm_body_record(ngx_http_request_t *r, ngx_http_crm_body_t *body)
-{
-    ngx_uint_t                n;
-    ngx_http_crm_ctx_t       *ctx = body->ctx;
-    ngx_http_crm_page_t      *page = body->page;
-    ngx_http_crm_slot_t      *slot;
-    ngx_http_crm_main_conf_t *cmcf;
-
-    if (page->queued == 0) {
-        return;
-    }
-
-    cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
-    ngx_http_crm_count_by(cmcf, NGX_HTTP_CRM_SLOTS_FILLED, page->queued);
-    page->queued = 0;
-
-    for (n = 0; n < page->nslots; n++) {
-        slot = page->slots[n];
-
-        if (slot->queued == 0) {
-            continue;
-        }
-
-        slot->queued = 0;
-
-        if (!slot->recorded) {
-            slot->recorded = 1;
-            ngx_http_crm_offer_shown(r, ctx, &slot->shown);
-        }
-    }
-}
-
-
 static ngx_int_t
 ngx_http_crm_body_send(ngx_http_request_t *r, ngx_http_crm_body_t *body)
 {
@@ -632,10 +582,9 @@ ngx_http_crm_body_send(ngx_http_request_t *r, ngx_http_crm_body_t *body)
 
     rc = ngx_http_crm_next_body_filter(r, body->pieces.out);
 
-    if (rc != NGX_ERROR) {
-        ngx_http_crm_body_record(r, body);
-        ngx_http_crm_piece_sent(r, &body->pieces);
-    }
+    /* after an error too: what left before it has left */
+    ngx_http_crm_piece_sent(r, &body->pieces);
+    ngx_http_crm_slot_record(r, body->ctx);
 
     return rc;
 }
@@ -681,36 +630,48 @@ ngx_http_crm_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
 
 static ngx_int_t
-ngx_http_crm_header_filter(ngx_http_request_t *r)
+ngx_http_crm_body_start(ngx_http_request_t *r)
 {
-    ngx_int_t            rc;
-    ngx_http_crm_ctx_t  *ctx;
-    ngx_http_crm_body_t *body;
+    ngx_http_crm_body_t     *body;
+    ngx_http_crm_loc_conf_t *clcf;
 
-    rc = ngx_http_crm_slot_header(r);
-
-    if (rc == NGX_ERROR) {
+    body = ngx_pcalloc(r->pool, sizeof(ngx_http_crm_body_t));
+    if (body == NULL) {
         return NGX_ERROR;
     }
 
-    if (rc == NGX_OK) {
-        ctx = ngx_http_crm_get_ctx(r);
+    body->ctx = ngx_http_crm_get_ctx(r);
+    body->page = ngx_http_crm_page_get(r, body->ctx);
+    if (body->page == NULL) {
+        return NGX_ERROR;
+    }
 
-        if (ctx->filter == NULL) {
-            ctx->filter = ngx_pcalloc(r->pool, sizeof(ngx_http_crm_page_t));
-        }
+    clcf = ngx_http_get_module_loc_conf(r->main, ngx_http_crm_module);
+    body->markers = clcf->markers;
 
-        body = ngx_pcalloc(r->pool, sizeof(ngx_http_crm_body_t));
+    if (r == r->main && clcf->places != NULL) {
+        body->places = clcf->places;
+        body->scanner.literals = &clcf->places->literals;
+    }
 
-        if (ctx->filter == NULL || body == NULL) {
-            return NGX_ERROR;
-        }
+    body->pieces.last = &body->pieces.out;
+    ngx_http_set_ctx(r, body, ngx_http_crm_body_module);
+    r->filter_need_in_memory = 1;
 
-        body->ctx = ctx;
-        body->page = ctx->filter;
-        body->pieces.last = &body->pieces.out;
-        ngx_http_set_ctx(r, body, ngx_http_crm_body_module);
-        r->filter_need_in_memory = 1;
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_crm_header_filter(ngx_http_request_t *r)
+{
+    ngx_int_t rc;
+
+    rc = ngx_http_crm_slot_header(r);
+
+    if (rc == NGX_ERROR
+        || (rc == NGX_OK && ngx_http_crm_body_start(r) != NGX_OK)) {
+        return NGX_ERROR;
     }
 
     return ngx_http_crm_next_header_filter(r);

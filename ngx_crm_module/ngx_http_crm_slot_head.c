@@ -1,18 +1,19 @@
 /*
  * ngx_http_crm_slot_head.c - says which answers are personalised, and how.
  *
- * A page can be personalised when its location has "crm_slot markers", its
- * site has live campaigns and it is text/html.  Whether a marker comes is not
- * known while the header is written, so such a page always leaves private, in
- * chunks and without validators; every other answer is left as it is.
+ * A page can be personalised when its location has "crm_slot", its site has
+ * live campaigns and it is text/html.  Whether it is, ngx_http_crm_peek.c finds
+ * out (slots_due): such a page leaves private, in chunks and without
+ * validators; every other answer is left as it is.
  *
- * The same decision is needed at three places in the life of a request.  Before
- * the content handler: conditions and ranges of the request are dropped, or the
- * origin, nginx's cache or its static files answer 304 or 206 for a page that
- * differs per visitor.  In a header filter before gunzip: a gzipped answer is
- * to be inflated whatever the client takes.  In a header filter after nginx's
- * own headers filter: the head is written and the cookie added, when nothing
- * can change Cache-Control any more.
+ * Before the content handler conditions and ranges of the request are hidden,
+ * or the origin answers 304 or 206 for a page that differs per visitor; nginx
+ * judges them when it knows that this page does not.  Accept-Encoding is hidden
+ * likewise, unless the location has gunzip, because there are no slots in what
+ * is compressed.  In a header filter before gunzip: a gzipped answer is to be
+ * inflated whatever the client takes.  In a header filter after nginx's own
+ * headers filter: the head is written and the cookie added, when nothing can
+ * change Cache-Control any more.
  */
 
 #include "ngx_http_crm_module.h"
@@ -87,24 +88,58 @@ ngx_http_crm_slot_exten(ngx_http_request_t *r)
 
 
 /*
- * Takes a header out of the request.  nginx cannot remove one from its list,
- * but a hop-by-hop name is forwarded to nobody.
+ * Hides a header from the shop; nginx itself goes on seeing it.  It cannot be
+ * removed from the list, but a hop-by-hop name is forwarded to nobody.
  */
-static void
-ngx_http_crm_slot_drop(ngx_table_elt_t **header)
+static ngx_int_t
+ngx_http_crm_slot_hide(ngx_http_request_t *r, ngx_table_elt_t **header)
 {
-    ngx_table_elt_t *h = *header;
+    ngx_table_elt_t *h = *header, *copy;
     static u_char    name[] = "keep-alive";
 
     if (h == NULL) {
-        return;
+        return NGX_OK;
     }
+
+    copy = ngx_palloc(r->pool, sizeof(ngx_table_elt_t));
+    if (copy == NULL) {
+        return NGX_ERROR;
+    }
+
+    *copy = *h;
+    *header = copy;
 
     ngx_str_set(&h->key, "Keep-Alive");
     ngx_str_null(&h->value);
     h->lowcase_key = name;
     h->hash = ngx_hash_key(name, sizeof(name) - 1);
-    *header = NULL;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_crm_slot_hide_all(ngx_http_request_t *r)
+{
+    ngx_uint_t        i;
+    ngx_table_elt_t **headers[] = {&r->headers_in.if_modified_since,
+        &r->headers_in.if_unmodified_since, &r->headers_in.if_match,
+        &r->headers_in.if_none_match, &r->headers_in.if_range,
+        &r->headers_in.range};
+
+    for (i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+        if (ngx_http_crm_slot_hide(r, headers[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+#if (NGX_HTTP_GZIP)
+    if (!ngx_http_crm_foreign(r, NGX_HTTP_CRM_FOREIGN_GUNZIP)) {
+        return ngx_http_crm_slot_hide(r, &r->headers_in.accept_encoding);
+    }
+#endif
+
+    return NGX_OK;
 }
 
 
@@ -116,29 +151,72 @@ ngx_http_crm_slot_handler(ngx_http_request_t *r)
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
 
-    if (r != r->main || !clcf->enable || !clcf->markers || clcf->dry_run
-        || !(r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)))
+    if (r != r->main || !clcf->enable || !ngx_http_crm_has_slots(clcf)
+        || clcf->dry_run || !(r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)))
     {
         return NGX_DECLINED;
     }
 
     ctx = ngx_http_crm_get_ctx(r);
 
-    if (ctx == NULL || ctx->site->set == NULL
+    if (ctx == NULL || ctx->hidden || ctx->site->set == NULL
         || personalize_set_campaigns(ctx->site->set) == 0
-        || !ngx_http_crm_slot_exten(r))
+        || !ngx_http_crm_slot_exten(r) || ngx_http_crm_is_bot(r, ctx))
     {
         return NGX_DECLINED;
     }
 
-    ngx_http_crm_slot_drop(&r->headers_in.if_modified_since);
-    ngx_http_crm_slot_drop(&r->headers_in.if_unmodified_since);
-    ngx_http_crm_slot_drop(&r->headers_in.if_match);
-    ngx_http_crm_slot_drop(&r->headers_in.if_none_match);
-    ngx_http_crm_slot_drop(&r->headers_in.if_range);
-    ngx_http_crm_slot_drop(&r->headers_in.range);
+    ctx->hidden = 1;
 
-    return NGX_DECLINED;
+    return ngx_http_crm_slot_hide_all(r) == NGX_OK
+               ? NGX_DECLINED
+               : NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+
+/* An answer of the shop that lets parts of it be asked for: so do we. */
+static void
+ngx_http_crm_slot_ranges(ngx_http_request_t *r)
+{
+    ngx_table_elt_t *h;
+
+    h = r->headers_out.accept_ranges;
+
+    if (r->headers_in.range == NULL || r->upstream == NULL || r->allow_ranges
+        || h == NULL || h->hash == 0
+        || ngx_strlcasestrn(h->value.data, h->value.data + h->value.len,
+               (u_char *) "bytes", 5 - 1)
+               == NULL)
+    {
+        return;
+    }
+
+    /* nginx adds its own */
+    ngx_http_clear_accept_ranges(r);
+    r->allow_ranges = 1;
+    r->single_range = 1;
+}
+
+
+void
+ngx_http_crm_slot_conditions(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
+{
+    if (ctx->slots_due) {
+        r->disable_not_modified = 1;
+        r->allow_ranges = 0;
+        r->headers_in.if_modified_since = NULL;
+        r->headers_in.if_unmodified_since = NULL;
+        r->headers_in.if_match = NULL;
+        r->headers_in.if_none_match = NULL;
+        r->headers_in.if_range = NULL;
+        r->headers_in.range = NULL;
+        return;
+    }
+
+    if (ctx->hidden) {
+        r->disable_not_modified = 0;
+        ngx_http_crm_slot_ranges(r);
+    }
 }
 
 
@@ -165,23 +243,17 @@ ngx_http_crm_slot_status(ngx_http_request_t *r)
 }
 
 
-/* 1 if the slots of this answer, or part of an answer, may be filled. */
-static ngx_uint_t
+ngx_uint_t
 ngx_http_crm_slot_wanted(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
 {
     personalize_set_t       *set;
     ngx_http_crm_loc_conf_t *clcf;
 
-    if (r != r->main) {
-        /* only inside a page that has been marked as private */
-        return ctx->filter != NULL && !r->subrequest_in_memory && !r->background
-               && !r->header_only && ngx_http_crm_is_page(r);
-    }
-
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
 
-    if (!clcf->enable || !clcf->markers || !ngx_http_crm_slot_status(r)
-        || !ngx_http_crm_is_page(r))
+    if (!clcf->enable || !ngx_http_crm_has_slots(clcf)
+        || !ngx_http_crm_slot_status(r) || !ngx_http_crm_is_page(r)
+        || ngx_http_crm_is_bot(r, ctx))
     {
         return 0;
     }
@@ -192,7 +264,20 @@ ngx_http_crm_slot_wanted(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
 }
 
 
+/* 1 if the slots of this answer, or part of an answer, are to be filled. */
 static ngx_uint_t
+ngx_http_crm_slot_fills(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
+{
+    if (r == r->main || !ctx->slots_due) {
+        return ctx->slots_due;
+    }
+
+    return !r->subrequest_in_memory && !r->background && !r->header_only
+           && ngx_http_crm_is_page(r);
+}
+
+
+ngx_uint_t
 ngx_http_crm_slot_encoded(ngx_http_request_t *r)
 {
     return r->headers_out.content_encoding != NULL
@@ -210,17 +295,8 @@ ngx_http_crm_head_filter(ngx_http_request_t *r)
 
     ctx = ngx_http_crm_get_ctx(r);
 
-    /* only the shop behind us has a say */
-    if (r == r->main && r->upstream != NULL) {
-        ngx_http_crm_upstream_take(r, ctx);
-    }
-
-    if (ctx == NULL) {
-        return ngx_http_crm_next_header_filter(r);
-    }
-
-    if (ngx_http_crm_slot_encoded(r) && !ngx_http_crm_dry_run(r)
-        && ngx_http_crm_slot_wanted(r, ctx))
+    if (ctx != NULL && ngx_http_crm_slot_encoded(r) && !ngx_http_crm_dry_run(r)
+        && ngx_http_crm_slot_fills(r, ctx))
     {
         r->gzip_tested = 1;
         r->gzip_ok = 0;
@@ -417,7 +493,7 @@ ngx_http_crm_slot_header(ngx_http_request_t *r)
 
     rc = NGX_DECLINED;
 
-    if (ngx_http_crm_slot_wanted(r, ctx)) {
+    if (ngx_http_crm_slot_fills(r, ctx)) {
         if (!ngx_http_crm_dry_run(r)) {
             r->gzip_tested = 0;
         }

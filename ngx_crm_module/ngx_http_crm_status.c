@@ -45,6 +45,8 @@ const ngx_http_crm_counter_t ngx_http_crm_counter[NGX_HTTP_CRM_NCOUNTERS] = {
     {"decisions", NULL, 0, "slots asked for"},
     {"slots_filled", NULL, 0, "slots whose content left"},
     {"slots_unclosed", NULL, 0, "markers without an end, passed unchanged"},
+    {"slots_aborted", NULL, 0, "slots whose content did not leave as a whole"},
+    {"pages_held", NULL, 0, "pages kept back until a slot or their end came"},
     {"sets", NULL, 0, "campaign sets compiled"},
     {"sets_refused", NULL, 0, "campaign sets with a fault"},
     {"profiles_large", NULL, 0, "profiles too large for a zone cell"},

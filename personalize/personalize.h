@@ -148,36 +148,74 @@ personalize_result_e personalize_render(const personalize_decision_t *decision,
 double personalize_hash(personalize_str_t seed, personalize_str_t unit);
 
 
-/* ---- slot.c: finding markers in a stream -------------------------------- */
+/* ---- literal.c: texts of a page that a shop cannot change --------------- */
+
+#define PERSONALIZE_LITERALS_MAX 16
+#define PERSONALIZE_LITERAL_MAX  255 /* bytes of one */
+
+typedef struct {
+    personalize_str_t text;
+    size_t            key; /* where its rarest byte is, which is looked for */
+} personalize_literal_t;
+
+typedef struct {
+    personalize_literal_t item[PERSONALIZE_LITERALS_MAX];
+    unsigned              n;
+} personalize_literals_t; /* start zeroed */
+
+/*
+ * Adds a text, which must outlive the literals.  NULL, or a sentence that says
+ * why it is refused: none may be in another one, or be taken for a marker.
+ */
+const char *personalize_literal_add(
+    personalize_literals_t *literals, personalize_str_t text);
+
+/* Where literal n begins first in [p, end); NULL: it does not. */
+const char *personalize_literal_find(const personalize_literals_t *literals,
+    unsigned n, const char *p, const char *end);
+
+
+/* ---- slot.c: finding markers and literals in a stream ------------------- */
 
 /* "<!--crm:slot " + name + "-->" is the longest marker. */
 #define PERSONALIZE_MARKER_MAX (13 + PERSONALIZE_NAME_MAX + 3)
+/* a marker or a literal begun */
+#define PERSONALIZE_HELD_MAX (PERSONALIZE_LITERAL_MAX + 1)
 
 typedef enum {
-    PERSONALIZE_SLOT_TEXT,  /* out: bytes that pass unchanged */
-    PERSONALIZE_SLOT_OPEN,  /* out: the whole marker, name set */
-    PERSONALIZE_SLOT_CLOSE, /* out: the whole marker */
-    PERSONALIZE_SLOT_MORE   /* the chunk is used up */
+    PERSONALIZE_SLOT_TEXT,    /* out: bytes that pass unchanged */
+    PERSONALIZE_SLOT_OPEN,    /* out: the whole marker, name set */
+    PERSONALIZE_SLOT_CLOSE,   /* out: the whole marker */
+    PERSONALIZE_SLOT_LITERAL, /* out: the whole literal, its number set */
+    PERSONALIZE_SLOT_MORE     /* the chunk is used up */
 } personalize_slot_e;
 
 typedef struct {
-    char     held[PERSONALIZE_MARKER_MAX]; /* a marker begun, not yet ended */
+    char     held[PERSONALIZE_HELD_MAX]; /* begun, not yet ended */
     unsigned nheld;
+    unsigned spent;      /* first bytes of held that the last token gave out */
     unsigned false_hits; /* '!' that began no marker; picks the search */
-} personalize_scanner_t; /* start zeroed */
+    unsigned found;      /* literals that have come, one bit each */
+    unsigned looked;     /* literals whose place in this chunk is known */
+    size_t   at[PERSONALIZE_LITERALS_MAX];  /* that place, or the chunk's end */
+    const personalize_literals_t *literals; /* NULL: markers only */
+} personalize_scanner_t; /* start zeroed, but for the literals */
 
 typedef struct {
-    personalize_str_t out;    /* bytes of the page, in order, nothing missing */
-    personalize_str_t name;   /* of OPEN */
+    personalize_str_t out;  /* bytes of the page, in order, nothing missing */
+    personalize_str_t name; /* of OPEN */
+    unsigned          literal;
     unsigned          copied; /* out lies in the scanner: copy it before the
                                  next call; else it lies in the chunk */
 } personalize_token_t;
 
 /*
  * Takes the next token from chunk[*pos..len).  All bytes of the stream come
- * out exactly once, in order, as `out` of TEXT, OPEN or CLOSE; a marker that
- * straddles chunks is held back (at most PERSONALIZE_MARKER_MAX bytes).
- * Knows no nesting: OPEN and CLOSE are reported as they come.
+ * out exactly once, in order, as `out` of TEXT, OPEN, CLOSE or LITERAL; what
+ * straddles chunks is held back (less than PERSONALIZE_HELD_MAX bytes).
+ * Knows no nesting: OPEN and CLOSE are reported as they come.  Of a literal
+ * its first occurrence is reported; what begins first goes first, and a marker
+ * that the end of the stream cuts off is text.
  */
 personalize_slot_e personalize_slot_next(personalize_scanner_t *scanner,
     const char *chunk, size_t len, size_t *pos, personalize_token_t *token);

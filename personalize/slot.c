@@ -1,5 +1,5 @@
 /*
- * slot.c - finds slot markers in a page that comes in pieces.
+ * slot.c - finds slot markers, and literals, in a page that comes in pieces.
  *
  *     <!--crm:slot NAME-->      opens; NAME is [A-Za-z0-9][A-Za-z0-9._-]{0,63}
  *     <!--/crm:slot-->          closes
@@ -15,6 +15,10 @@
  * A marker contains '<' only as its first byte.  When a marker begun turns
  * out to be none, its bytes can therefore go out as text without looking at
  * them again, and what is held back is never more than one beginning.
+ *
+ * With literals that is not so: another one may begin inside what is held.  It
+ * is then resolved byte by byte from its first one on, and what can begin
+ * nothing any more goes out.
  */
 
 #include "personalize.h"
@@ -39,7 +43,8 @@ typedef enum {
     MATCH_NONE = 0, /* the byte does not go on with a marker */
     MATCH_BEGUN,    /* it does, more is needed */
     MATCH_OPEN,     /* it ends one */
-    MATCH_CLOSE
+    MATCH_CLOSE,
+    MATCH_LITERAL
 } match_e;
 
 
@@ -189,6 +194,10 @@ marker(match_e found, const char *data, size_t len, unsigned copied,
         return PERSONALIZE_SLOT_CLOSE;
     }
 
+    if (found == MATCH_LITERAL) {
+        return PERSONALIZE_SLOT_LITERAL;
+    }
+
     token->name.data = data + OPEN_LEN;
     token->name.len = len - OPEN_LEN - END_LEN;
 
@@ -233,31 +242,38 @@ next_held(personalize_scanner_t *scanner, const char *chunk, size_t len,
 }
 
 
-/* Goes on in the chunk alone: nothing is held and *pos < len. */
-static personalize_slot_e
-next_fresh(personalize_scanner_t *scanner, const char *chunk, size_t len,
-    size_t *pos, personalize_token_t *token)
+/* The first marker whole or begun in [p, end), and its bytes; else end. */
+static const char *
+find_marker(personalize_scanner_t *scanner, const char *p, const char *end,
+    match_e *found, size_t *n)
 {
-    size_t      n;
-    match_e     found;
-    const char *p = chunk + *pos, *end = chunk + len, *at;
+    const char *at;
 
-    n = 0;
-    found = MATCH_NONE;
+    *found = MATCH_NONE;
+    *n = 0;
 
     for (at = find_candidate(scanner, p, end); at < end;
          at = find_candidate(scanner, at, end))
     {
-        found = match(at, (size_t) (end - at), &n);
-        if (found != MATCH_NONE) {
+        *found = match(at, (size_t) (end - at), n);
+        if (*found != MATCH_NONE) {
             break;
         }
 
         /* nothing up to the byte that broke it can begin a marker */
-        at += n - 1;
+        at += *n - 1;
         scanner->false_hits++;
     }
 
+    return at;
+}
+
+
+/* Gives out the text before `at`, or what was found there. */
+static personalize_slot_e
+next_found(personalize_scanner_t *scanner, const char *p, const char *at,
+    match_e found, size_t n, size_t *pos, personalize_token_t *token)
+{
     if (at > p) {
         token->out.data = p;
         token->out.len = (size_t) (at - p);
@@ -278,6 +294,240 @@ next_fresh(personalize_scanner_t *scanner, const char *chunk, size_t len,
 }
 
 
+/* Goes on in the chunk alone: nothing is held and *pos < len. */
+static personalize_slot_e
+next_fresh(personalize_scanner_t *scanner, const char *chunk, size_t len,
+    size_t *pos, personalize_token_t *token)
+{
+    size_t      n;
+    match_e     found;
+    const char *p = chunk + *pos, *at;
+
+    at = find_marker(scanner, p, chunk + len, &found, &n);
+
+    return next_found(scanner, p, at, found, n, pos, token);
+}
+
+
+/* ---- with literals ------------------------------------------------------ */
+
+static int
+is_due(const personalize_scanner_t *scanner, unsigned i)
+{
+    return (scanner->found & (1U << i)) == 0;
+}
+
+
+/* What begins at p: as match(), a literal too; BEGUN when all bytes fit. */
+static match_e
+match_any(const personalize_scanner_t *scanner, const char *p, size_t len,
+    size_t *n, unsigned *which)
+{
+    size_t                   part;
+    unsigned                 i;
+    match_e                  found;
+    const personalize_str_t *text;
+
+    found = match(p, len, n);
+    if (found == MATCH_OPEN || found == MATCH_CLOSE) {
+        return found;
+    }
+
+    for (i = 0; i < scanner->literals->n; i++) {
+        text = &scanner->literals->item[i].text;
+        part = len < text->len ? len : text->len;
+
+        if (!is_due(scanner, i) || memcmp(p, text->data, part) != 0) {
+            continue;
+        }
+
+        if (part == text->len) {
+            *n = part;
+            *which = i;
+            return MATCH_LITERAL;
+        }
+
+        found = MATCH_BEGUN;
+        *n = len;
+    }
+
+    return found;
+}
+
+
+/* As next_held, where anything may begin inside what is held. */
+static personalize_slot_e
+next_held_any(personalize_scanner_t *scanner, const char *chunk, size_t len,
+    size_t *pos, personalize_token_t *token)
+{
+    size_t   n, k;
+    unsigned which;
+    match_e  found;
+
+    which = 0;
+
+    for (;;) {
+        found = match_any(scanner, scanner->held, scanner->nheld, &n, &which);
+        if (found != MATCH_BEGUN) {
+            break;
+        }
+
+        if (*pos == len) {
+            return PERSONALIZE_SLOT_MORE;
+        }
+
+        scanner->held[scanner->nheld++] = chunk[(*pos)++];
+    }
+
+    if (found != MATCH_NONE) {
+        scanner->spent = (unsigned) n;
+
+        if (found == MATCH_LITERAL) {
+            scanner->found |= 1U << which;
+            token->literal = which;
+        }
+
+        return marker(found, scanner->held, n, 1, token);
+    }
+
+    for (k = 1; k < scanner->nheld; k++) {
+        if (match_any(
+                scanner, scanner->held + k, scanner->nheld - k, &n, &which)
+            != MATCH_NONE)
+        {
+            break;
+        }
+    }
+
+    scanner->spent = (unsigned) k;
+    token->out.data = scanner->held;
+    token->out.len = k;
+    token->copied = 1;
+
+    return PERSONALIZE_SLOT_TEXT;
+}
+
+
+/* The first place in [p, end) at which a literal begins that does not end. */
+static const char *
+find_begun(const personalize_scanner_t *scanner, const char *p, const char *end)
+{
+    size_t                   rest;
+    unsigned                 i;
+    const char              *at, *first;
+    const personalize_str_t *text;
+
+    first = end;
+
+    for (i = 0; i < scanner->literals->n; i++) {
+        text = &scanner->literals->item[i].text;
+        rest = text->len - 1;
+
+        if (!is_due(scanner, i)) {
+            continue;
+        }
+
+        at = (size_t) (end - p) > rest ? end - rest : p;
+
+        while (
+            at < first
+            && (at = memchr(at, text->data[0], (size_t) (first - at))) != NULL)
+        {
+            if (memcmp(at, text->data, (size_t) (end - at)) == 0) {
+                first = at;
+                break;
+            }
+            at++;
+        }
+    }
+
+    return first;
+}
+
+
+/* Where literal i is in the chunk from `from` on; len: nowhere. */
+static size_t
+find_literal(personalize_scanner_t *scanner, unsigned i, const char *chunk,
+    size_t from, size_t len)
+{
+    const char *at;
+
+    if ((scanner->looked & (1U << i)) == 0 || scanner->at[i] < from) {
+        at = personalize_literal_find(
+            scanner->literals, i, chunk + from, chunk + len);
+        scanner->at[i] = at != NULL ? (size_t) (at - chunk) : len;
+        scanner->looked |= 1U << i;
+    }
+
+    return scanner->at[i];
+}
+
+
+/* As next_fresh, for whatever begins first. */
+static personalize_slot_e
+next_fresh_any(personalize_scanner_t *scanner, const char *chunk, size_t len,
+    size_t *pos, personalize_token_t *token)
+{
+    size_t      n;
+    unsigned    i, which;
+    match_e     found;
+    const char *p = chunk + *pos, *end = chunk + len, *at, *begun;
+
+    at = find_marker(scanner, p, end, &found, &n);
+    which = 0;
+
+    for (i = 0; i < scanner->literals->n; i++) {
+        if (is_due(scanner, i)
+            && find_literal(scanner, i, chunk, *pos, len)
+                   < (size_t) (at - chunk))
+        {
+            at = chunk + scanner->at[i];
+            found = MATCH_LITERAL;
+            n = scanner->literals->item[i].text.len;
+            which = i;
+        }
+    }
+
+    begun = find_begun(scanner, p, end);
+
+    if (begun < at) {
+        at = begun;
+        found = MATCH_BEGUN;
+        n = (size_t) (end - at);
+    }
+
+    if (at == p && found == MATCH_LITERAL) {
+        scanner->found |= 1U << which;
+        token->literal = which;
+    }
+
+    return next_found(scanner, p, at, found, n, pos, token);
+}
+
+
+static personalize_slot_e
+next_any(personalize_scanner_t *scanner, const char *chunk, size_t len,
+    size_t *pos, personalize_token_t *token)
+{
+    if (*pos == 0) {
+        scanner->looked = 0;
+    }
+
+    if (scanner->spent > 0) {
+        scanner->nheld -= scanner->spent;
+        memmove(scanner->held, scanner->held + scanner->spent, scanner->nheld);
+        scanner->spent = 0;
+    }
+
+    if (scanner->nheld > 0) {
+        return next_held_any(scanner, chunk, len, pos, token);
+    }
+
+    return *pos < len ? next_fresh_any(scanner, chunk, len, pos, token)
+                      : PERSONALIZE_SLOT_MORE;
+}
+
+
 personalize_slot_e
 personalize_slot_next(personalize_scanner_t *scanner, const char *chunk,
     size_t len, size_t *pos, personalize_token_t *token)
@@ -286,6 +536,10 @@ personalize_slot_next(personalize_scanner_t *scanner, const char *chunk,
 
     if (*pos == 0) {
         scanner->false_hits /= 2;
+    }
+
+    if (scanner->literals != NULL) {
+        return next_any(scanner, chunk, len, pos, token);
     }
 
     if (*pos >= len) {
@@ -305,9 +559,10 @@ personalize_slot_rest(personalize_scanner_t *scanner)
 {
     personalize_str_t rest;
 
-    rest.data = scanner->held;
-    rest.len = scanner->nheld;
+    rest.data = scanner->held + scanner->spent;
+    rest.len = scanner->nheld - scanner->spent;
     scanner->nheld = 0;
+    scanner->spent = 0;
 
     return rest;
 }

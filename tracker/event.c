@@ -14,7 +14,7 @@
 
 #define EVENT_ESCAPE  6   /* a byte becomes at most \u00XX */
 #define EVENT_FIXED   896 /* names, UUIDs, numbers, quotes of an event: < 750 */
-#define EVENT_PER_ONE 48  /* names and quotes of a property or slot: < 42 */
+#define EVENT_PER_ONE 64  /* names and quotes of a property or slot: < 58 */
 #define EVENT_DIGITS  20  /* of a 64-bit number */
 
 typedef struct {
@@ -374,6 +374,11 @@ event_decisions(event_writer_t *w, const tracker_event_t *event)
         event_string(w, event->shown[i].campaign);
         event_literal(w, ",\"variant\":");
         event_string(w, event->shown[i].variant);
+
+        if (event->shown[i].aborted) {
+            event_literal(w, ",\"aborted\":true");
+        }
+
         event_literal(w, "}");
     }
 

@@ -490,7 +490,8 @@ typedef struct {
     tracker_str_t slot;
     tracker_str_t campaign;
     tracker_str_t variant;
-} tracker_shown_t; /* a decision whose bytes really left */
+    unsigned      aborted; /* 1: not all of it, the client went away */
+} tracker_shown_t;         /* a decision whose bytes really left */
 
 typedef struct {
     const uint8_t *id;  /* UUIDv7, never NULL */

@@ -2,8 +2,9 @@
  * slot.c - fuzzes the marker scanner against a naive search of one buffer.
  *
  * The first byte seeds where the rest is cut into chunks, each in memory of
- * its own.  Whatever the cuts, the bytes that come out are those that went in
- * and the markers are those the naive search sees.
+ * its own; an odd one has literals looked for as well.  Whatever the cuts, the
+ * bytes that come out are those that went in and the markers and literals are
+ * those the naive search sees.
  */
 
 #include "personalize/personalize.h"
@@ -19,8 +20,13 @@
 typedef struct {
     const char *page;
     size_t      len;
-    size_t      out; /* bytes seen so far */
+    size_t      out;   /* bytes seen so far */
+    unsigned    found; /* literals seen so far; all: none is looked for */
 } oracle_t;
+
+static const char *const texts[] = {"</body>", "aaab", "<!--x-->", "slot a-b"};
+
+#define NTEXTS (sizeof(texts) / sizeof(texts[0]))
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -69,7 +75,25 @@ naive_marker(const char *p, size_t len, size_t *name)
 }
 
 
-/* The naive search agrees that there is no marker before this one. */
+/* The number of the literal at p, NTEXTS for none. */
+static size_t
+naive_literal(const oracle_t *oracle, const char *p, size_t len)
+{
+    size_t i;
+
+    for (i = 0; i < NTEXTS; i++) {
+        if ((oracle->found & (1U << i)) == 0 && len >= strlen(texts[i])
+            && memcmp(p, texts[i], strlen(texts[i])) == 0)
+        {
+            break;
+        }
+    }
+
+    return i;
+}
+
+
+/* The naive search agrees that there is nothing before this one. */
 static void
 check_token(
     oracle_t *oracle, personalize_slot_e got, const personalize_token_t *token)
@@ -87,11 +111,24 @@ check_token(
         for (i = 0; i < token->out.len; i++) {
             if (naive_marker(oracle->page + oracle->out + i,
                     oracle->len - oracle->out - i, &name)
-                != 0)
+                    != 0
+                || naive_literal(oracle, oracle->page + oracle->out + i,
+                       oracle->len - oracle->out - i)
+                       != NTEXTS)
             {
                 abort();
             }
         }
+
+    } else if (got == PERSONALIZE_SLOT_LITERAL) {
+        if (naive_literal(
+                oracle, oracle->page + oracle->out, oracle->len - oracle->out)
+                != token->literal
+            || token->out.len != strlen(texts[token->literal]))
+        {
+            abort();
+        }
+        oracle->found |= 1U << token->literal;
 
     } else {
         n = naive_marker(
@@ -137,7 +174,7 @@ scan_chunk(
     }
 
     if (pos != len || oracle->out + scanner->nheld != from + len
-        || scanner->nheld > PERSONALIZE_MARKER_MAX)
+        || scanner->nheld > PERSONALIZE_HELD_MAX)
     {
         abort();
     }
@@ -149,12 +186,13 @@ scan_chunk(
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    size_t                from, len;
-    uint32_t              random;
-    oracle_t              oracle;
-    personalize_str_t     rest;
-    personalize_token_t   token;
-    personalize_scanner_t scanner;
+    size_t                 from, len;
+    uint32_t               random;
+    oracle_t               oracle;
+    personalize_str_t      rest;
+    personalize_token_t    token;
+    personalize_scanner_t  scanner;
+    personalize_literals_t literals;
 
     if (size == 0) {
         return 0;
@@ -164,7 +202,21 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&scanner, 0, sizeof(scanner));
     oracle.page = (const char *) data + 1;
     oracle.len = size - 1;
+    oracle.found = (1U << NTEXTS) - 1;
     random = data[0] * 2654435761U + 1;
+
+    if (data[0] & 1) {
+        memset(&literals, 0, sizeof(literals));
+        for (from = 0; from < NTEXTS; from++) {
+            rest.data = texts[from];
+            rest.len = strlen(texts[from]);
+            if (personalize_literal_add(&literals, rest) != NULL) {
+                abort();
+            }
+        }
+        scanner.literals = &literals;
+        oracle.found = 0;
+    }
 
     for (from = 0; from < oracle.len; from += len) {
         random = random * 1664525U + 1013904223U;
@@ -178,6 +230,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     rest = personalize_slot_rest(&scanner);
     if (rest.len > 0) {
+        /* in a marker begun there is no literal while it may still end */
+        oracle.found = (1U << NTEXTS) - 1;
         memset(&token, 0, sizeof(token));
         token.out = rest;
         check_token(&oracle, PERSONALIZE_SLOT_TEXT, &token);

@@ -64,11 +64,14 @@ feed(run_t *run, personalize_scanner_t *scanner, const char *data, size_t len)
                 "[%.*s]", (int) token.name.len, token.name.data);
         } else if (got == PERSONALIZE_SLOT_CLOSE) {
             run->found[run->found_len++] = '/';
+        } else if (got == PERSONALIZE_SLOT_LITERAL) {
+            run->found_len += (size_t) sprintf(
+                run->found + run->found_len, "{%u}", token.literal);
         }
     }
 
     assert_int_equal(pos, len);
-    assert_true(scanner->nheld <= PERSONALIZE_MARKER_MAX);
+    assert_true(scanner->nheld <= PERSONALIZE_HELD_MAX);
     free(chunk);
 }
 
@@ -94,6 +97,10 @@ check_run(const run_t *run, const char *page, const char *found)
 }
 
 
+/* What the scanner is to look for besides markers; NULL: nothing. */
+static const personalize_literals_t *wanted;
+
+
 static void
 check_cut(const char *page, size_t a, size_t b, const char *found)
 {
@@ -103,6 +110,7 @@ check_cut(const char *page, size_t a, size_t b, const char *found)
 
     run.out_len = run.found_len = 0;
     memset(&scanner, 0, sizeof(scanner));
+    scanner.literals = wanted;
     feed(&run, &scanner, page, a);
     feed(&run, &scanner, page + a, b - a);
     feed(&run, &scanner, page + b, len - b);
@@ -126,6 +134,7 @@ check_all_cuts(const char *page, const char *found)
 
     run.out_len = run.found_len = 0;
     memset(&scanner, 0, sizeof(scanner));
+    scanner.literals = wanted;
     for (a = 0; a < len; a++) {
         feed(&run, &scanner, page + a, 1);
         feed(&run, &scanner, page + a, 0);
@@ -269,6 +278,96 @@ test_both_searches_find_the_same(void **state)
 }
 
 
+static const char *
+add(personalize_literals_t *literals, const char *text)
+{
+    personalize_str_t str;
+
+    str.data = text;
+    str.len = strlen(text);
+
+    return personalize_literal_add(literals, str);
+}
+
+
+/* The first of each, beside markers, inside what looks like their beginning. */
+static void
+test_literals(void **state)
+{
+    static const struct {
+        const char *page;
+        const char *found;
+    } cases[] = {
+        {"", ""},
+        {"<html><body>x</body></html>", "{0}"},
+        {"</body></body>", "{0}"},
+        {"</bod</body", ""},
+        {"</bo</body>", "{0}"},
+        {"aab aaab", "{1}"},
+        {"aaaaab</body>", "{1}{0}"},
+        {"<!--x--><!--crm:slot a-->y<!--/crm:slot--></body>", "{2}[a]/{0}"},
+        {"<!--<!--x--><!--crm:<!--crm:slot b-->", "{2}[b]"},
+        {"<!--crm:slot </body>", "{0}"},
+        {"<!--crm:slot aaab<", "{1}"},
+        {"<!--crm:slot aaab", ""},
+        {"<!--crm:slot aaab-->", "[aaab]"},
+        {"<!--crm:slot a<!--x-->", "{2}"},
+        {"<!--/crm:slo</body>aaab<!--x-->aaab</body>", "{0}{1}{2}"},
+    };
+    unsigned               i;
+    personalize_literals_t literals;
+
+    (void) state;
+
+    memset(&literals, 0, sizeof(literals));
+    assert_null(add(&literals, "</body>"));
+    assert_null(add(&literals, "aaab"));
+    assert_null(add(&literals, "<!--x-->"));
+    wanted = &literals;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        check_all_cuts(cases[i].page, cases[i].found);
+    }
+
+    wanted = NULL;
+}
+
+
+static void
+test_literals_that_are_refused(void **state)
+{
+    char                   text[300], more[20 * PERSONALIZE_LITERALS_MAX];
+    unsigned               i;
+    personalize_literals_t literals;
+
+    (void) state;
+
+    memset(&literals, 0, sizeof(literals));
+    assert_non_null(add(&literals, ""));
+    assert_non_null(add(&literals, "<"));
+    assert_non_null(add(&literals, "<!--crm:slot "));
+    assert_non_null(add(&literals, "x<!--crm:slot y"));
+    assert_non_null(add(&literals, "<!--/crm:slot"));
+    memset(text, 'x', sizeof(text));
+    text[256] = '\0';
+    assert_non_null(add(&literals, text));
+    text[255] = '\0';
+    assert_null(add(&literals, text));
+    assert_non_null(add(&literals, "xx"));
+    assert_null(add(&literals, "abc"));
+    assert_non_null(add(&literals, "abc"));
+    assert_non_null(add(&literals, "zabcz"));
+
+    for (i = 2; i < PERSONALIZE_LITERALS_MAX; i++) {
+        sprintf(more + 20 * i, "literal %02u", i);
+        assert_null(add(&literals, more + 20 * i));
+    }
+
+    assert_non_null(add(&literals, "one more"));
+    assert_int_equal(literals.n, PERSONALIZE_LITERALS_MAX);
+}
+
+
 int
 main(void)
 {
@@ -277,6 +376,8 @@ main(void)
         cmocka_unit_test(test_longest_name),
         cmocka_unit_test(test_page_cut_at_every_pair),
         cmocka_unit_test(test_both_searches_find_the_same),
+        cmocka_unit_test(test_literals),
+        cmocka_unit_test(test_literals_that_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,8 +28,8 @@ static const tracker_prop_t props[] = {
 };
 
 static const tracker_shown_t shown[] = {
-    {{"home-hero", 9}, {"welcome", 7}, {"a", 1}},
-    {{"side", 4}, {"sale", 4}, {"b\"", 2}},
+    {{"home-hero", 9}, {"welcome", 7}, {"a", 1}, 0},
+    {{"side", 4}, {"sale", 4}, {"b\"", 2}, 1},
 };
 
 
@@ -82,7 +82,8 @@ static const char full_text[] =
     "\"props\":{\"product_id\":\"A13\",\"note\":\"\",\"price\":\"28\"},"
     "\"dec\":[{\"slot\":\"home-hero\",\"campaign\":\"welcome\",\"variant\":"
     "\"a\"},"
-    "{\"slot\":\"side\",\"campaign\":\"sale\",\"variant\":\"b\\\"\"}]}";
+    "{\"slot\":\"side\",\"campaign\":\"sale\",\"variant\":\"b\\\"\","
+    "\"aborted\":true}]}";
 
 
 static void
