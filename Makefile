@@ -18,7 +18,7 @@ MINE     = $(wildcard mining/*.c mining/learn/*.c)
 HEADERS  = $(wildcard tracker/*.h personalize/*.h ngx_crm_module/*.h)
 
 .PHONY: all module mine test-build demo up down test unit lint browser bench fuzz \
-        proof conformance install clean deps deps-test deps-bench
+        proof conformance mustache install clean deps deps-test deps-bench
 
 all: module mine
 
@@ -96,6 +96,15 @@ conformance: deps
 
 $(BUILD)/conformance: tests/conformance/conformance.c \
                       $(patsubst %.c,$(BUILD)/obj/%.o,$(filter personalize/%,$(CORES)))
+	$(CC) $(CRM_CFLAGS) -I. -o $@ $^ $(CRM_LIBS)
+
+# CASES: a folder with case files of the Mustache specification; else ours.
+mustache: deps
+	@$(MAKE) -s -j2 $(BUILD)/mustache
+	@$(BUILD)/mustache $(if $(CASES),$(CASES)/*.json,tests/conformance/mustache.json)
+
+$(BUILD)/mustache: tests/conformance/mustache.c \
+                   $(patsubst %.c,$(BUILD)/obj/%.o,$(filter personalize/%,$(CORES)))
 	$(CC) $(CRM_CFLAGS) -I. -o $@ $^ $(CRM_LIBS)
 
 bench: deps deps-bench module mine $(BUILD)/micro $(BUILD)/bots

@@ -36,6 +36,9 @@ VARIANTS = {
     'JSON access log, buffered': ('log', 'access_log {dir}/access.log shop '
                                   'buffer=64k flush=1s;', 'plain'),
     'three slots': ('crm', 'crm on; crm_slot markers;', 'marked'),
+    'slots on, none in the page': (
+        'crm', 'crm on; crm_slot markers;', 'plain'),
+    'three slots beside texts': ('crm', 'crm on; {texts}', 'placed'),
     'sub_filter, three placeholders': (
         '', 'sub_filter_once off; sub_filter_last_modified on; {places}',
         'placed'),
@@ -175,7 +178,9 @@ class Variant:
         conf = CONF.format(
             module=MODULE, dir=self.dir, port=self.port, http=http,
             pages=os.path.join(top, self.pages),
-            server=server.format(dir=self.dir, places=places, slots=slots),
+            server=server.format(
+                dir=self.dir, places=places, slots=slots, texts=' '.join(
+                    f"crm_slot {s} replace '{place(s)}';" for s in SLOTS)),
             status='location = /crm/status { crm off; crm_status; }'
             if self.crm else '')
         with open(f'{self.dir}/nginx.conf', 'w', encoding='utf-8') as f:
@@ -395,7 +400,9 @@ def table(size, rounds, names):
               f"{med(r['p99'] for r in rows):,.0f} | "
               f"{med(r['cpu'] for r in rows):.1f} | {ns} |")
     print()
-    for name in SUB_FILTERS:
+    for name in SUB_FILTERS if 'three slots' in names else ():
+        if name not in names:
+            continue
         rate = med(r['three slots']['rps'] / r[name]['rps'] for r in rounds)
         extra = med((r[name]['cpu'] - r['bare nginx']['cpu'])
                     / max(0.1, r['three slots']['cpu']
@@ -425,7 +432,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--seconds', type=int, default=3)
+    parser.add_argument('--only', metavar='NAMES', default='',
+                        help='variants besides bare nginx, with " | " '
+                        'between them; the Redis line is of the second')
     args = parser.parse_args()
+    for name in [n for n in VARIANTS if n not in args.only.split(' | ')]:
+        if args.only and name != 'bare nginx':
+            del VARIANTS[name]
     top = tempfile.mkdtemp(prefix='crm-bench-')
     os.chmod(top, 0o755)
     prepare(top)

@@ -513,6 +513,8 @@ static const struct {
     {ngx_string("session.cart_value"), ngx_http_crm_attr_cart},
     {ngx_string("session.orders"), ngx_http_crm_attr_cart},
     {ngx_string("customer.id"), ngx_http_crm_attr_customer_id},
+    {ngx_string("customer.greeting"), ngx_http_crm_attr_greeting},
+    {ngx_string("customer.birthday_today"), ngx_http_crm_attr_birthday},
     {ngx_string("customer."), ngx_http_crm_attr_customer},
     {ngx_string("page.host"), ngx_http_crm_attr_host},
     {ngx_string("page.path"), ngx_http_crm_attr_path},

@@ -660,6 +660,13 @@ ngx_int_t ngx_http_crm_offer_segment(
 /* Where the attribute of that path comes from; never NULL. */
 ngx_http_crm_attr_pt ngx_http_crm_attr_find(personalize_str_t path);
 
+/* ---- ngx_http_crm_greet.c: attributes made of a customer's profile ------ */
+
+void ngx_http_crm_attr_greeting(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value);
+void ngx_http_crm_attr_birthday(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value);
+
 /* ---- ngx_http_crm_decide.c: decisions as JSON --------------------------- */
 
 /* Content handler of crm_decide: GET …?slots=a,b */

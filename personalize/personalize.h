@@ -136,13 +136,37 @@ personalize_result_e personalize_decide(const personalize_set_t *set,
     personalize_str_t slot, const personalize_request_t *request,
     personalize_decision_t *decision);
 
+/* ---- render.c: a variant's content, written for one visitor ------------- */
+
+#define PERSONALIZE_SECTIONS_MAX 16   /* open at the same time */
+#define PERSONALIZE_WRITE_STEPS  4096 /* tags and look-ups of one rendering */
+
 /*
- * Writes a decision's content with {{path}} replaced by the HTML-escaped
- * attribute (lists joined by ", ", absent as nothing).  *len gets the bytes
- * needed; FULL when that is more than size (call again with room).
+ * Writes a decision's content, a template of docs/campaigns.md (lists joined
+ * by ", ", absent as nothing).  *len gets the bytes needed; FULL when that is
+ * more than size (call again with room).  DECLINED: after PERSONALIZE_WRITE_STEPS
+ * it was not at its end.
  */
 personalize_result_e personalize_render(const personalize_decision_t *decision,
     const personalize_request_t *request, char *buf, size_t size, size_t *len);
+
+/* ---- greeting.c: how a customer is addressed ---------------------------- */
+
+typedef struct {
+    personalize_str_t language; /* "zh…" is Chinese, all else English */
+    personalize_str_t form; /* of address: "ms", "Dr.", "女士", or another */
+    personalize_str_t family_name;
+    personalize_str_t given_name;
+    personalize_str_t name; /* all of it */
+} personalize_person_t;
+
+/* Writes the greeting; its bytes, or 0: no name is known, or it does not fit.
+ */
+size_t personalize_greeting(
+    const personalize_person_t *person, char *buf, size_t size);
+/* 1 if the date, YYYY-MM-DD, --MM-DD or MM-DD, is kept on this day of UTC. */
+int personalize_is_birthday(personalize_str_t date, int64_t now_s);
+
 
 /* GrowthBook hash version 2: 0 <= n < 1 in steps of 1/10000. */
 double personalize_hash(personalize_str_t seed, personalize_str_t unit);

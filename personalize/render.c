@@ -1,199 +1,45 @@
 /*
- * render.c - a variant's content: compiled when the set is, written per visit.
+ * render.c - writes a variant's content for one visitor.
  *
- * Content is split into segments, a literal and then an attribute, so that
- * writing is copying.  Of Mustache only {{path}} is known, always escaped for
- * HTML text and quoted attributes; sections, partials, comments and the
- * unescaped forms are refused, as is an opening that never ends.
+ * The content is a list of segments (template.c), walked with a stack of
+ * frames, one for each section that is open.  A name is looked for in the
+ * objects of the frames, from the innermost one outwards, and then it is the
+ * path of an attribute; of a dotted name the first part decides where.
+ *
+ * Nothing is allocated.  Lists in lists multiply, so every tag is a step, and
+ * there are PERSONALIZE_WRITE_STEPS of them.
+ *
+ * What is not escaped must be named so by the content and come from the
+ * warehouse: a member of an object, which only a profile has, or an attribute
+ * "customer.…".  A query argument of such a name is escaped all the same.
  */
 
 #include "set.h"
 
 
+#define RAW_ROOT "customer."
+
 typedef struct {
-    char  *buf;
-    size_t size;
-    size_t len; /* bytes needed; grows past size, where nothing is written */
+    char    *buf;
+    size_t   size;
+    size_t   len; /* bytes needed; grows past size, where nothing is written */
+    unsigned raw; /* texts go out as they are */
 } writer_t;
 
+typedef struct {
+    personalize_value_t value; /* of the section, or of the list's element */
+    personalize_str_t   list;
+    size_t              pos;  /* of the next element */
+    size_t              body; /* the section's first segment */
+    unsigned            is_list;
+} frame_t;
 
-/* ---- compiling ---------------------------------------------------------- */
-
-
-static const char *
-find_pair(const char *p, const char *end, char brace)
-{
-    while (end - p >= 2) {
-        p = memchr(p, brace, (size_t) (end - p) - 1);
-        if (p == NULL) {
-            return NULL;
-        }
-        if (p[1] == brace) {
-            return p;
-        }
-        p++;
-    }
-
-    return NULL;
-}
-
-
-static int
-is_space(char ch)
-{
-    return ch == ' ' || ch == '\t' || ch == '\n' || ch == '\r';
-}
-
-
-static personalize_str_t
-trimmed(const char *p, const char *end)
-{
-    personalize_str_t text;
-
-    while (p < end && is_space(*p)) {
-        p++;
-    }
-
-    while (end > p && is_space(end[-1])) {
-        end--;
-    }
-
-    text.data = p;
-    text.len = (size_t) (end - p);
-
-    return text;
-}
-
-
-/* The signs of Mustache and its relatives, and what no path can contain. */
-static int
-is_path(personalize_str_t tag)
-{
-    size_t i;
-
-    if (tag.len == 0 || strchr("#^/!>&={|<$*.", tag.data[0]) != NULL) {
-        return 0;
-    }
-
-    for (i = 0; i < tag.len; i++) {
-        if ((unsigned char) tag.data[i] <= 0x20 || tag.data[i] == '{'
-            || tag.data[i] == '}')
-        {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
-/* Compiles the tag at *p, which begins with "{{", and moves *p behind it. */
-static personalize_result_e
-compile_tag(personalize_compiler_t *c, const char **p, personalize_str_t text,
-    int *attribute)
-{
-    size_t               at;
-    uint16_t             n;
-    const char          *end;
-    personalize_str_t    tag;
-    personalize_result_e rc;
-
-    at = (size_t) (*p - text.data);
-    end = find_pair(*p + 2, text.data + text.len, '}');
-    if (end == NULL) {
-        return personalize_fault(
-            c, "\"{{\" at byte %zu is never closed by \"}}\"", at);
-    }
-
-    tag = trimmed(*p + 2, end);
-    if (!is_path(tag)) {
-        return personalize_fault(c,
-            "unknown tag \"{{%.*s}}\" at byte %zu, only {{attribute}} is known",
-            (int) (tag.len < 64 ? tag.len : 64), tag.data, at);
-    }
-
-    rc = personalize_intern(c, tag, &n);
-    *attribute = n;
-    *p = end + 2;
-
-    return rc;
-}
-
-
-static size_t
-count_tags(personalize_str_t text)
-{
-    size_t      n;
-    const char *p, *end;
-
-    n = 0;
-    p = text.data;
-    end = p + text.len;
-
-    while ((p = find_pair(p, end, '{')) != NULL) {
-        n++;
-        p += 2;
-    }
-
-    return n;
-}
-
-
-personalize_result_e
-personalize_content_compile(personalize_compiler_t *c, const json_t *json,
-    personalize_content_t *content)
-{
-    size_t                 n;
-    const char            *p, *tag, *end;
-    personalize_str_t      text;
-    personalize_result_e   rc;
-    personalize_segment_t *segment;
-
-    if (!json_is_string(json)) {
-        return personalize_fault(c, "must be a text");
-    }
-
-    if (json_string_length(json) > PERSONALIZE_CONTENT_MAX) {
-        return personalize_fault(c, "%zu bytes, at most %d",
-            json_string_length(json), PERSONALIZE_CONTENT_MAX);
-    }
-
-    rc = personalize_copy(c, json, &text);
-    if (rc != PERSONALIZE_OK) {
-        return rc;
-    }
-
-    n = count_tags(text) + 1;
-    segment = personalize_alloc(c, n * sizeof(personalize_segment_t));
-    if (segment == NULL) {
-        return PERSONALIZE_NOMEM;
-    }
-
-    content->segments = segment;
-    p = text.data;
-    end = p + text.len;
-
-    for (;; segment++) {
-        tag = find_pair(p, end, '{');
-        segment->literal.data = p;
-        segment->literal.len = (size_t) ((tag != NULL ? tag : end) - p);
-        segment->attribute = -1;
-
-        if (tag == NULL) {
-            break;
-        }
-
-        p = tag;
-        rc = compile_tag(c, &p, text, &segment->attribute);
-        if (rc != PERSONALIZE_OK) {
-            return rc;
-        }
-    }
-
-    content->nsegments = (size_t) (segment - content->segments) + 1;
-
-    return PERSONALIZE_OK;
-}
+typedef struct {
+    const personalize_request_t *request;
+    unsigned                     steps;
+    unsigned                     nframes;
+    frame_t                      frames[PERSONALIZE_SECTIONS_MAX];
+} walk_t;
 
 
 /* ---- writing ------------------------------------------------------------ */
@@ -211,7 +57,7 @@ write_bytes(writer_t *w, const char *data, size_t len)
 
 
 static void
-write_escaped(writer_t *w, personalize_str_t text)
+write_text(writer_t *w, personalize_str_t text)
 {
     static const struct {
         const char *text;
@@ -220,6 +66,11 @@ write_escaped(writer_t *w, personalize_str_t text)
         {"&amp;", 5}, {"&lt;", 4}, {"&gt;", 4}, {"&quot;", 6}, {"&#39;", 5}};
     size_t   i, plain;
     unsigned which;
+
+    if (w->raw) {
+        write_bytes(w, text.data, text.len);
+        return;
+    }
 
     plain = 0;
 
@@ -278,7 +129,7 @@ write_value(writer_t *w, const personalize_value_t *value)
         break;
 
     case PERSONALIZE_TEXT:
-        write_escaped(w, value->text);
+        write_text(w, value->text);
         break;
 
     case PERSONALIZE_LIST:
@@ -289,7 +140,7 @@ write_value(writer_t *w, const personalize_value_t *value)
             if (n++ > 0) {
                 write_bytes(w, ", ", 2);
             }
-            write_escaped(w, element);
+            write_text(w, element);
         }
         break;
 
@@ -300,25 +151,203 @@ write_value(writer_t *w, const personalize_value_t *value)
 }
 
 
+/* ---- looking names up --------------------------------------------------- */
+
+
+/* Looks in the frames; 1 if the name's first part is there. */
+static int
+find_framed(walk_t *walk, personalize_str_t name, personalize_value_t *value)
+{
+    unsigned            i;
+    const char         *dot;
+    personalize_str_t   first;
+    personalize_value_t found;
+
+    first = name;
+    dot = memchr(name.data, '.', name.len);
+    if (dot != NULL) {
+        first.len = (size_t) (dot - name.data);
+    }
+
+    for (i = walk->nframes; i > 0; i--) {
+        if (walk->frames[i - 1].value.type != PERSONALIZE_OBJECT) {
+            continue;
+        }
+
+        walk->steps++;
+        memset(&found, 0, sizeof(found));
+        personalize_value_path(&walk->frames[i - 1].value, first, &found);
+
+        if (found.type != PERSONALIZE_ABSENT) {
+            personalize_value_path(&walk->frames[i - 1].value, name, value);
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* Gives the value of a segment's name; 1 if it may go out as it is. */
+static int
+look_up(walk_t *walk, const personalize_segment_t *segment,
+    personalize_value_t *value)
+{
+    personalize_str_t name = segment->name;
+
+    memset(value, 0, sizeof(personalize_value_t));
+
+    if (name.len == 1 && name.data[0] == '.' && walk->nframes > 0) {
+        *value = walk->frames[walk->nframes - 1].value;
+        return 0;
+    }
+
+    if (find_framed(walk, name, value)) {
+        return 1;
+    }
+
+    walk->request->get(walk->request->ctx, segment->attribute, value);
+
+    return name.len > sizeof(RAW_ROOT) - 1
+           && memcmp(name.data, RAW_ROOT, sizeof(RAW_ROOT) - 1) == 0;
+}
+
+
+static int
+is_true(const personalize_value_t *value)
+{
+    switch (value->type) {
+
+    case PERSONALIZE_BOOL:
+    case PERSONALIZE_NUMBER:
+        return value->number != 0;
+
+    case PERSONALIZE_TEXT:
+    case PERSONALIZE_LIST:
+        return value->text.len > 0;
+
+    case PERSONALIZE_OBJECT:
+        return 1;
+
+    case PERSONALIZE_ABSENT:
+        break;
+    }
+
+    return 0;
+}
+
+
+/* ---- sections ----------------------------------------------------------- */
+
+
+/* Opens a section that is true; 0: its list cannot be read. */
+static int
+open_section(walk_t *walk, const personalize_value_t *value, size_t body)
+{
+    frame_t *frame;
+
+    /* template.c has counted: there is a frame */
+    frame = &walk->frames[walk->nframes];
+    frame->value = *value;
+    frame->list = value->text;
+    frame->pos = 0;
+    frame->body = body;
+    frame->is_list = value->type == PERSONALIZE_LIST;
+
+    if (frame->is_list
+        && !personalize_value_next(frame->list, &frame->pos, &frame->value))
+    {
+        return 0;
+    }
+
+    walk->nframes++;
+
+    return 1;
+}
+
+
+/* Does what stands behind a segment's literal; returns the next segment. */
+static size_t
+step(walk_t *walk, writer_t *w, const personalize_segment_t *segment, size_t i)
+{
+    int                 from_us;
+    frame_t            *frame;
+    personalize_value_t value;
+
+    walk->steps++;
+
+    switch (segment->write) {
+
+    case PERSONALIZE_WRITE_VALUE:
+    case PERSONALIZE_WRITE_RAW:
+    case PERSONALIZE_WRITE_RAW_ANY:
+        from_us = look_up(walk, segment, &value);
+        w->raw = segment->write == PERSONALIZE_WRITE_RAW_ANY
+                 || (segment->write == PERSONALIZE_WRITE_RAW && from_us);
+        write_value(w, &value);
+        break;
+
+    case PERSONALIZE_WRITE_OPEN:
+        (void) look_up(walk, segment, &value);
+        if (!is_true(&value) || !open_section(walk, &value, i + 1)) {
+            return (size_t) segment->target + 1;
+        }
+        break;
+
+    case PERSONALIZE_WRITE_INVERT:
+        (void) look_up(walk, segment, &value);
+        if (is_true(&value)) {
+            return (size_t) segment->target + 1;
+        }
+        break;
+
+    case PERSONALIZE_WRITE_CLOSE:
+        frame = &walk->frames[walk->nframes - 1];
+        if (frame->is_list
+            && personalize_value_next(frame->list, &frame->pos, &frame->value))
+        {
+            return frame->body;
+        }
+        walk->nframes--;
+        break;
+
+    default:
+        break;
+    }
+
+    return i + 1;
+}
+
+
 personalize_result_e
 personalize_render(const personalize_decision_t *decision,
     const personalize_request_t *request, char *buf, size_t size, size_t *len)
 {
     size_t                       i;
-    writer_t                     w = {buf, size, 0};
-    personalize_value_t          value;
+    walk_t                       walk;
+    writer_t                     w = {buf, size, 0, 0};
     const personalize_content_t *content = decision->content;
     const personalize_segment_t *segment;
 
-    for (i = 0; i < content->nsegments; i++) {
+    /* frames are filled as they open: clearing them would cost more */
+    walk.request = request;
+    walk.steps = 0;
+    walk.nframes = 0;
+
+    for (i = 0; i < content->nsegments; /* void */) {
         segment = &content->segments[i];
         write_bytes(&w, segment->literal.data, segment->literal.len);
 
-        if (segment->attribute >= 0) {
-            memset(&value, 0, sizeof(value));
-            request->get(request->ctx, (unsigned) segment->attribute, &value);
-            write_value(&w, &value);
+        if (segment->write == PERSONALIZE_WRITE_NONE) {
+            i++;
+            continue;
         }
+
+        if (walk.steps > PERSONALIZE_WRITE_STEPS) {
+            return PERSONALIZE_DECLINED;
+        }
+
+        i = step(&walk, &w, segment, i);
     }
 
     *len = w.len;

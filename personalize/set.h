@@ -96,9 +96,23 @@ typedef struct {
     } operand;
 } personalize_clause_t;
 
+/* What follows a literal of content. */
+typedef enum {
+    PERSONALIZE_WRITE_NONE = 0,
+    PERSONALIZE_WRITE_VALUE,
+    PERSONALIZE_WRITE_RAW,     /* not escaped, if it comes from the warehouse */
+    PERSONALIZE_WRITE_RAW_ANY, /* or wherever it comes from: lenient sets */
+    PERSONALIZE_WRITE_OPEN,    /* a section: goes on behind target if false */
+    PERSONALIZE_WRITE_INVERT,  /* the same, if true */
+    PERSONALIZE_WRITE_CLOSE    /* of a section that is no inverted one */
+} personalize_write_e;
+
 typedef struct {
-    personalize_str_t literal;   /* comes first, may be empty */
-    int               attribute; /* then this one's value; -1: nothing */
+    personalize_str_t literal; /* comes first, may be empty */
+    personalize_str_t name;    /* of what follows */
+    uint32_t          target;  /* segment that closes this section */
+    uint16_t          attribute;
+    uint8_t           write; /* of personalize_write_e */
 } personalize_segment_t;
 
 typedef struct {
@@ -224,7 +238,8 @@ personalize_result_e personalize_intern(
 
 /* ---- set.c -------------------------------------------------------------- */
 
-/* Lenient: what no operator knows is false, as the specification has it. */
+/* Lenient: what no operator knows is false, and every value may be written as
+ * it is, as the specifications have it. */
 personalize_result_e personalize_set_compile_as(personalize_set_t **set,
     const char *json, size_t len, char *fault, size_t fault_size,
     unsigned lenient);
@@ -267,7 +282,7 @@ int personalize_condition_fits(
     const personalize_clause_t *clauses, int entry, personalize_view_t *view);
 
 
-/* ---- render.c ----------------------------------------------------------- */
+/* ---- template.c --------------------------------------------------------- */
 
 personalize_result_e personalize_content_compile(personalize_compiler_t *c,
     const json_t *text, personalize_content_t *content);

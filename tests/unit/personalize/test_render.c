@@ -134,6 +134,65 @@ test_escapes(void **state)
 }
 
 
+static void
+test_sections(void **state)
+{
+    (void) state;
+
+    check("{{#x}}a{{/x}}{{^x}}b{{/x}}", "{\"x\":0}", "b");
+    check("{{#x}}a{{/x}}{{^x}}b{{/x}}", "{\"x\":\"\"}", "b");
+    check("{{#x}}a{{.}}{{/x}}", "{\"x\":\"<\"}", "a&lt;");
+    check("{{#c.l}}{{n}}{{#m}}({{.}}{{n}}){{/m}};{{/c.l}}",
+        "{\"c\":{\"l\":[{\"n\":1,\"m\":[\"a\",\"b\"]},{\"n\":2},null,3]}}",
+        "1(a1)(b1);2;;;");
+    check("{{#l}}{{x.y}}{{/l}}",
+        "{\"l\":[{\"x\":{\"y\":1}},{\"x\":{}},{}],\"x\":{\"y\":\"out\"}}",
+        "1out");
+}
+
+
+/* What is not escaped comes from the warehouse, and is named so. */
+static void
+test_raw(void **state)
+{
+    (void) state;
+
+    check(
+        "{{{customer.a_html}}}", "{\"customer\":{\"a_html\":\"<b>\"}}", "<b>");
+    check("{{&customer.a_html}}", "{\"customer\":{\"a_html\":\"<b>\"}}", "<b>");
+    check("{{customer.a_html}}", "{\"customer\":{\"a_html\":\"<b>\"}}",
+        "&lt;b&gt;");
+    check("{{#customer.l}}{{{a_html}}}{{/customer.l}}",
+        "{\"customer\":{\"l\":[{\"a_html\":\"<b>\"}]}}", "<b>");
+    check("{{#customer.l}}{{{page.query.a_html}}}{{/customer.l}}",
+        "{\"customer\":{\"l\":[1]},\"page\":{\"query\":{\"a_html\":\"<\"}}}",
+        "&lt;");
+    check("{{{page.query.a_html}}}",
+        "{\"page\":{\"query\":{\"a_html\":\"<\"}}}", "&lt;");
+    check("{{{customers_html}}}", "{\"customers_html\":\"<\"}", "&lt;");
+}
+
+
+/* Lists in lists end before they cost anything. */
+static void
+test_steps(void **state)
+{
+    size_t  len;
+    char    buf[16];
+    visit_t visit;
+
+    (void) state;
+
+    prepare(&visit,
+        "{{#a}}{{#a}}{{#a}}{{#a}}{{#a}}x{{/a}}{{/a}}{{/a}}{{/a}}{{/a}}",
+        "{\"a\":[1,2,3,4,5,6,7,8,9,10]}");
+    assert_int_equal(personalize_render(&visit.decision, &visit.request, buf,
+                         sizeof(buf), &len),
+        PERSONALIZE_DECLINED);
+    personalize_set_free(visit.set);
+}
+
+
 int
 main(void)
 {
@@ -141,6 +200,9 @@ main(void)
         cmocka_unit_test(test_literals),
         cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_sections),
+        cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_steps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -196,26 +196,38 @@ test_variants(void **state)
 static void
 test_content(void **state)
 {
-#define AT "campaigns[0].variants[0].content: "
-#define UNKNOWN(tag, at)                                                       \
-    AT "unknown tag \"" tag "\" at byte " at ", only {{attribute}} is known"
+#define AT                  "campaigns[0].variants[0].content: "
+#define FAULT(tag, at, why) AT "\"" tag "\" at byte " at " " why
+#define RAW                 "is not escaped: its name must end in \"_html\", or use \"{{\""
+#define DELIMITERS          "must name two delimiters of 1 to 8 bytes, without \"=\""
+#define UNKNOWN(tag, at)    FAULT(tag, at, "names no attribute")
     static const refusal_t cases[] = {
         {CONTENT("1"), AT "must be a text"},
         {CONTENT("\"ab{{c\""), AT "\"{{\" at byte 2 is never closed by \"}}\""},
         {CONTENT("\"{{c}\""), AT "\"{{\" at byte 0 is never closed by \"}}\""},
         {CONTENT("\"{{\""), AT "\"{{\" at byte 0 is never closed by \"}}\""},
         {CONTENT("\"{{}\""), AT "\"{{\" at byte 0 is never closed by \"}}\""},
-        {CONTENT("\"{{a}}{{#b}}\""), UNKNOWN("{{#b}}", "5")},
+        {CONTENT("\"{{a}}{{#b}}\""),
+            AT "section \"b\" at byte 5 is never closed"},
+        {CONTENT("\"{{#a}}{{#b}}{{/a}}\""),
+            FAULT("{{/a}}", "12", "closes section \"b\" of byte 6")},
         {CONTENT("\"{{}}\""), UNKNOWN("{{}}", "0")},
-        {CONTENT("\"{{ }}\""), UNKNOWN("{{}}", "0")},
-        {CONTENT("\"{{/b}}\""), UNKNOWN("{{/b}}", "0")},
-        {CONTENT("\"{{^b}}\""), UNKNOWN("{{^b}}", "0")},
-        {CONTENT("\"{{!b}}\""), UNKNOWN("{{!b}}", "0")},
-        {CONTENT("\"{{>b}}\""), UNKNOWN("{{>b}}", "0")},
-        {CONTENT("\"{{&b}}\""), UNKNOWN("{{&b}}", "0")},
-        {CONTENT("\"{{=| |=}}\""), UNKNOWN("{{=| |=}}", "0")},
-        {CONTENT("\"{{{b}}}\""), UNKNOWN("{{{b}}", "0")},
-        {CONTENT("\"{{.}}\""), UNKNOWN("{{.}}", "0")},
+        {CONTENT("\"{{ }}\""), UNKNOWN("{{ }}", "0")},
+        {CONTENT("\"{{/b}}\""), FAULT("{{/b}}", "0", "closes no section")},
+        {CONTENT("\"{{^b}}\""), AT "section \"b\" at byte 0 is never closed"},
+        {CONTENT("\"{{>b}}\""),
+            FAULT("{{>b}}", "0", "is a partial: write it out")},
+        {CONTENT("\"{{&b}}\""), FAULT("{{&b}}", "0", RAW)},
+        {CONTENT("\"{{&_html}}\""), FAULT("{{&_html}}", "0", RAW)},
+        {CONTENT("\"{{=|=}}\""), FAULT("{{=|=}}", "0", DELIMITERS)},
+        {CONTENT("\"{{=a b c=}}\""), FAULT("{{=a b c=}}", "0", DELIMITERS)},
+        {CONTENT("\"{{=| 123456789=}}\""),
+            FAULT("{{=| 123456789=}}", "0", DELIMITERS)},
+        {CONTENT("\"{{{b}}}\""), FAULT("{{{b}}}", "0", RAW)},
+        {CONTENT("\"{{{b}}\""),
+            AT "\"{{\" at byte 0 is never closed by \"}}}\""},
+        {CONTENT("\"{{$b}}\""), UNKNOWN("{{$b}}", "0")},
+        {CONTENT("\"{{.b}}\""), UNKNOWN("{{.b}}", "0")},
         {CONTENT("\"{{a b}}\""), UNKNOWN("{{a b}}", "0")},
         {CONTENT("\"{{a{{b}}\""), UNKNOWN("{{a{{b}}", "0")},
         {CONTENT("\"{{a\\u0001b}}\""), UNKNOWN("{{a?b}}", "0")},
