@@ -144,8 +144,8 @@ personalize_result_e personalize_decide(const personalize_set_t *set,
 /*
  * Writes a decision's content, a template of docs/campaigns.md (lists joined
  * by ", ", absent as nothing).  *len gets the bytes needed; FULL when that is
- * more than size (call again with room).  DECLINED: after PERSONALIZE_WRITE_STEPS
- * it was not at its end.
+ * more than size (call again with room).  DECLINED: it was not at its end after
+ * PERSONALIZE_WRITE_STEPS.
  */
 personalize_result_e personalize_render(const personalize_decision_t *decision,
     const personalize_request_t *request, char *buf, size_t size, size_t *len);

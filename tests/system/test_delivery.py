@@ -6,7 +6,11 @@ byte and to the header, however the page comes and whatever is asked of it.
 """
 
 import collections
+import concurrent.futures
 import gzip
+import math
+import os
+import random
 import re
 import socket
 import subprocess
@@ -14,7 +18,7 @@ import threading
 
 import pytest
 
-from conftest import HTTP, SERVER, poll
+from conftest import HTTP, SERVER, Visitor, poll
 from stack import free_port
 from test_slots import CLOSE, OPEN, Origin, raw, rss_kb, unchunk, workers
 
@@ -33,6 +37,7 @@ BODIES = {
     'slot': f'<h1>a</h1>{OPEN}old{CLOSE}\n' + TEXT,
     'late': TEXT * 20 + f'{OPEN}old{CLOSE}\n',
     'huge': TEXT * 100,                      # longer than is looked at
+    'canary': '<!--crm:slot canary-->nobody<!--/crm:slot-->\n' + TEXT,
 }
 UNCHANGED = ['empty', 'none', 'other', 'long']
 CHANGED = ['slot', 'late']
@@ -62,7 +67,7 @@ class Shop(Origin):
         coding = args.get('coding', '')
         head = f'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n{VALIDATORS}'
         if args.get('public'):
-            head += 'Cache-Control: public, max-age=60\r\n'
+            head += 'Cache-Control: public, max-age=3600\r\n'
         if coding == 'gzip':
             body = gzip.compress(body, mtime=0)
         if coding:
@@ -81,7 +86,7 @@ class Shop(Origin):
         step = int(args.get('step', len(body) or 1))
         for i in range(0, len(body), step):
             connection.sendall(body[i:i + step])
-            if 'step' in args:
+            if 'step' in args and 'rush' not in args:
                 self.taken(connection)
 
     def page_literals(self, connection, args):
@@ -107,6 +112,7 @@ class Shop(Origin):
     go_on = threading.Event()
 
 
+CANARY = '<i>canary {{visitor.id}}</i>'
 LITERALS = ('<html><bod<body>y<div id="teaser"><div id="teaser"></div>'
             '</bod</body></body><div id="teaser"></div></html>')
 LITERAL_PLACES = [('replace', '<div id="teaser"></div>', '<b>a</b>'),
@@ -121,8 +127,9 @@ def locations(port):
         'proxy': f'proxy_pass http://127.0.0.1:{port}/;',
         'bare': f'proxy_pass http://127.0.0.1:{port}/; proxy_buffering off;',
         'cached': f'proxy_pass http://127.0.0.1:{port}/; proxy_cache pages;'
-                  ' proxy_cache_valid any 1h;'
-                  ' proxy_cache_key $uri$is_args$args;',
+                  ' proxy_cache_valid any 1h; proxy_cache_lock on;'
+                  ' proxy_cache_key $uri$is_args$args;'
+                  ' add_header X-Cache $upstream_cache_status;',
         'gunzip': f'proxy_pass http://127.0.0.1:{port}/; gunzip on;',
     }
     text = ''
@@ -151,12 +158,12 @@ def origin(request):
         crm on;
         crm_slot markers;
         {locations_of}
-        # a cache in front of the shop, who knows nothing of us
+        # a cache in front of the shop, which knows nothing of us
         location /front/ {{
             crm off;
             proxy_cache front;
             proxy_cache_key $uri$is_args$args;
-            proxy_pass http://127.0.0.1:@PORT@/on/cached/;
+            proxy_pass http://127.0.0.1:@PORT@/;
             add_header X-Front $upstream_cache_status;
         }}
     }}
@@ -185,6 +192,7 @@ def live(shop):
         shop.page(name + '.html', text)
     shop.page('literals.html', LITERALS)
     shop.campaign('far', slot='far', content='y' * 60000)
+    shop.campaign('canary', slot='canary', content=CANARY)
     shop.page('lost.html', '<h1>lost</h1>\n')
     shop.campaign('content', content=FILLED)
     for slot in 'abc':
@@ -203,7 +211,7 @@ Answer = collections.namedtuple('Answer', 'status headers body')
 
 
 def ask(shop, path, method='GET', version='1.1', **headers):
-    """The answer as it came, but for the date; headers keep their order."""
+    """The answer as it came, but for the date and what our cache did."""
     lines = [f'{method} {path} HTTP/{version}', 'Host: x',
              'Connection: close', f'Cookie: crm={shop.cookie}']
     lines += [f'{k.replace("_", "-")}: {v}' for k, v in headers.items()]
@@ -211,7 +219,7 @@ def ask(shop, path, method='GET', version='1.1', **headers):
         .partition(b'\r\n\r\n')
     status, *fields = head.decode().split('\r\n')
     fields = [tuple(f.split(': ', 1)) for f in fields
-              if not f.startswith('Date:')]
+              if not f.startswith(('Date:', 'X-Cache:'))]
     if ('Transfer-Encoding', 'chunked') in fields:
         body = unchunk(body)
     return Answer(int(status.split()[1]), fields, body)
@@ -247,7 +255,7 @@ def test_chunked_pages_are_the_same(live, way):
         mine = ask(live, '/on/' + path)
         assert mine == ask(live, '/off/' + path)
         assert mine.body.decode() == BODIES[name]
-        assert dict(mine.headers)['Cache-Control'] == 'public, max-age=60'
+        assert dict(mine.headers)['Cache-Control'] == 'public, max-age=3600'
 
 
 def test_a_page_that_comes_in_small_parts_is_the_same(live):
@@ -371,7 +379,7 @@ def test_pages_kept_back_and_left_do_not_make_the_worker_grow(live):
     for n in range(40):
         with socket.create_connection(('127.0.0.1', live.port('nginx')),
                                       timeout=10) as s:
-            s.sendall(b'GET /on/bare/body?name=huge&step=9000 HTTP/1.1\r\n'
+            s.sendall(b'GET /on/bare/body?name=huge&step=9000&rush=1 HTTP/1.1\r\n'
                       b'Host: x\r\n\r\n')
             if n % 2:
                 s.recv(1)
@@ -456,6 +464,33 @@ def test_a_page_without_the_texts_is_unchanged(live):
     assert mine.headers == ask(live, '/off/static/' + path).headers
 
 
+# ---- contents ---------------------------------------------------------------
+
+def test_a_content_of_sections_lists_and_a_greeting(live, visitor):
+    """The profile is what mining publishes; the reader's words are escaped."""
+    live.sql("insert into crm.customer (site, customer_id) values "
+             "('shop', 'T-1') on conflict do nothing")
+    live.sql("insert into crm.profile (site, customer_id, attributes, runs) "
+             "values ('shop', 'T-1', '{\"title\": \"ms\", \"family_name\": "
+             "\"王\", \"recs\": [{\"id\": \"A<1\", \"note_html\": \"<b>new</b>\"}"
+             ", {\"id\": \"B2\"}]}', '{}')")
+    live.campaign('talk', slot='talk', content=(
+        '{{! to whom }}<h2>{{#customer.greeting}}{{.}}{{/customer.greeting}}'
+        '{{^customer.greeting}}Hello{{/customer.greeting}}</h2>\n'
+        '{{#customer.recs}}\n<li>{{id}}{{{note_html}}}</li>\n'
+        '{{/customer.recs}}\n{{{page.query.q_html}}}'))
+    live.page('talk.html', f'<!--crm:slot talk-->x{CLOSE}')
+    path = '/talk.html?q_html=<i>'
+    v = visitor()
+    poll(lambda: v.text(path) == '<h2>Hello</h2>\n&lt;i&gt;', 'the campaign')
+    v.get('/login?user=T-1')
+    want = ('<h2>Dear Ms 王</h2>\n<li>A&lt;1<b>new</b></li>\n<li>B2</li>\n'
+            '&lt;i&gt;')
+    poll(lambda: v.text(path) == want, 'the profile')
+    v.headers['Accept-Language'] = 'zh-CN'
+    assert '<h2>尊敬的王女士</h2>' in v.text(path)
+
+
 # ---- what was shown ---------------------------------------------------------
 
 def test_what_did_not_leave_is_told_as_aborted(live, origin):
@@ -474,3 +509,165 @@ def test_what_did_not_leave_is_told_as_aborted(live, origin):
         {'slot': 'hero', 'campaign': 'content', 'variant': 'a'},
         {'slot': 'far', 'campaign': 'far', 'variant': 'a', 'aborted': True}]
     assert live.counter('slots_aborted') == before + 1
+
+
+# ---- caches: nobody meets anybody else --------------------------------------
+
+PAGES = [f'body?name=canary&public=1&page={n}' for n in range(5)] \
+    + [f'body?name=none&public=1&page={n}' for n in range(5)]
+
+
+def tokens(text):
+    return re.findall(r'canary ([0-9a-f-]{36})', text)
+
+
+def browse(shop, port, seed, visits):
+    """Some visitors, each through our cache and through the one in front.
+
+    Returns (own tokens, hits of ours by side, hits in front by side, errors).
+    """
+    rng = random.Random(seed)
+    own, ours, front, wrong = [], [], [], []
+    for _ in range(visits):
+        v = Visitor(shop)
+        body = v.text('/on/cached/' + PAGES[rng.randrange(5)])
+        if len(tokens(body)) != 1:
+            wrong.append(body[:200])
+            continue
+        me = tokens(body)[0]
+        own.append(me)
+        page = rng.choice(PAGES)
+        for side in ('on', 'off'):
+            answer, body, _ = v.get(f'/{side}/cached/{page}&side={side}')
+            ours.append((side, answer.headers['X-Cache']))
+            if set(tokens(body)) - {me} or (
+                    ('canary' in page and side == 'on') != bool(tokens(body))):
+                wrong.append((me, body[:200]))
+        v.close()
+        headers, body = get_at(port, f'/front/on/cached/{page}')
+        front.append(('canary' in page, headers['X-Front']))
+        if 'canary' in page and (len(tokens(body)) != 1
+                                 or tokens(body)[0] in own):
+            wrong.append((me, 'in front', body[:200]))
+    return own, ours, front, wrong
+
+
+def get_at(port, path):
+    """A visitor without a cookie, at another port; (headers, body)."""
+    with socket.create_connection(('127.0.0.1', port), timeout=20) as s:
+        s.sendall(f'GET {path} HTTP/1.0\r\n\r\n'.encode())
+        got = b''
+        while True:
+            data = s.recv(65536)
+            if not data:
+                break
+            got += data
+    head, _, body = got.partition(b'\r\n\r\n')
+    return dict(line.split(': ', 1) for line in
+                head.decode().split('\r\n')[1:]), body.decode()
+
+
+def cache_safety(shop, origin, visitors):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(
+            lambda seed: browse(shop, origin.narrow, seed, visitors // 4),
+            range(4)))
+    own = [t for part in parts for t in part[0]]
+    wrong = [w for part in parts for w in part[3]]
+    assert not wrong, wrong[:3]
+    assert len(own) == len(set(own)) == visitors // 4 * 4
+    # our cache works as if we were not there: one miss per page and side
+    ours = collections.Counter(x for part in parts for x in part[1])
+    assert ours[('on', 'HIT')] == ours[('off', 'HIT')] > 0
+    assert ours[('on', 'MISS')] == ours[('off', 'MISS')] == len(PAGES)
+    # in front what is personal is kept from nobody's cache, the rest is kept
+    front = collections.Counter(x for part in parts for x in part[2])
+    assert front[(True, 'HIT')] == 0 and front[(True, 'MISS')] > 0
+    assert 5 <= front[(False, 'MISS')] <= 20 and front[(False, 'HIT')] > 0
+    kept = 0
+    for cache in ('cache', 'front'):
+        for folder, _, names in os.walk(shop.path('nginx', cache)):
+            for name in names:
+                with open(os.path.join(folder, name), 'rb') as f:
+                    text = f.read()
+                kept += 1
+                assert not tokens(text.decode('utf-8', 'replace')), name
+                assert b'Set-Cookie' not in text and b'crm=' not in text
+    assert kept >= 3 * len(PAGES)
+    print(f'{len(own)} visitors, 0 foreign tokens in {4 * len(own)} answers '
+          f'and {kept} cache files; hits {dict(ours)}, in front {dict(front)}')
+
+
+def test_no_visitor_gets_what_is_anothers(live, origin):
+    cache_safety(live, origin, 120)
+
+
+@pytest.mark.proof
+def test_ten_thousand_visitors_and_no_foreign_token(live, origin):
+    for n, page in enumerate(PAGES):            # other pages than the test's
+        PAGES[n] = page + '&proof=1'
+    cache_safety(live, origin, 10000)
+
+
+# ---- an experiment of two equal variants, and visitors who leave ------------
+
+def mismatch(a, b):
+    """p that halves of a + b are so unequal by chance (chi-square)."""
+    return math.erfc(math.sqrt((a - b) ** 2 / (a + b) / 2))
+
+
+def shoppers(port, seed, visits):
+    """Reads pages, and leaves early more often when it is shown b.
+
+    Returns how often a script at the page's end would have reported a and b.
+    """
+    rng = random.Random(seed)
+    told = collections.Counter()
+    for _ in range(visits):
+        with socket.create_connection(('127.0.0.1', port), timeout=20) as s:
+            s.sendall(b'GET /aa.html HTTP/1.0\r\n\r\n')
+            got = b''
+            while b'<i>variant ' not in got or got.endswith(b'<i>variant '):
+                data = s.recv(2048)
+                if not data:
+                    break
+                got += data
+            variant = got.split(b'<i>variant ')[1][:1].decode()
+            if rng.random() < (0.1 if variant == 'a' else 0.15):
+                continue                        # left: nothing is told
+            while True:
+                data = s.recv(65536)
+                if not data:
+                    break
+            told[variant] += 1
+    return told
+
+
+@pytest.mark.proof
+def test_an_experiment_is_not_bent_by_those_who_leave(live, origin):
+    visits = 200000
+    variants = [{'key': k, 'weight': 1,
+                 'content': f'<i>variant {k}</i>' + 'z' * 40000} for k in 'ab']
+    live.page('aa.html', f'<!--crm:slot aa-->x{CLOSE}')
+    live.campaign('aa', slot='aa', variants=variants)
+    poll(lambda: '<i>variant' in get_at(origin.narrow, '/aa.html')[1], 'it')
+    live.settled()
+    query = ("select d->>'variant', count(*), count(*) filter "
+             "(where (d->>'aborted')::boolean) from crm.event, "
+             "jsonb_array_elements(dec) d where d->>'campaign' = 'aa' "
+             "group by 1")
+    before = {v: n for v, n, _ in live.sql(query)}
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(
+            lambda seed: shoppers(origin.narrow, seed, visits // 4), range(4)))
+    told = sum(parts, collections.Counter())
+    live.settled(600)
+    rows = live.sql(query)
+    shown = {v: n - before.get(v, 0) for v, n, _ in rows}
+    aborted = {v: n for v, _, n in rows}
+    ours, twin = (mismatch(c['a'], c['b']) for c in (shown, told))
+    print(f'{visits} visits: exposures {shown}, aborted {aborted}, p {ours:.4f};'
+          f' told by the page {dict(told)}, p {twin:.2e}')
+    assert sum(shown.values()) == visits
+    assert aborted['a'] > 0 and aborted['b'] > 0
+    assert ours > 0.001 > twin

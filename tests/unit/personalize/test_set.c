@@ -198,9 +198,12 @@ test_content(void **state)
 {
 #define AT                  "campaigns[0].variants[0].content: "
 #define FAULT(tag, at, why) AT "\"" tag "\" at byte " at " " why
-#define RAW                 "is not escaped: its name must end in \"_html\", or use \"{{\""
-#define DELIMITERS          "must name two delimiters of 1 to 8 bytes, without \"=\""
-#define UNKNOWN(tag, at)    FAULT(tag, at, "names no attribute")
+#define RAW(tag)                                                               \
+    FAULT(tag, "0",                                                            \
+        "is not escaped: its name must end in \"_html\", or use \"{{\"")
+#define DELIMITERS(tag)                                                        \
+    FAULT(tag, "0", "must name two delimiters of 1 to 8 bytes, without \"=\"")
+#define UNKNOWN(tag, at) FAULT(tag, at, "names no attribute")
     static const refusal_t cases[] = {
         {CONTENT("1"), AT "must be a text"},
         {CONTENT("\"ab{{c\""), AT "\"{{\" at byte 2 is never closed by \"}}\""},
@@ -217,13 +220,12 @@ test_content(void **state)
         {CONTENT("\"{{^b}}\""), AT "section \"b\" at byte 0 is never closed"},
         {CONTENT("\"{{>b}}\""),
             FAULT("{{>b}}", "0", "is a partial: write it out")},
-        {CONTENT("\"{{&b}}\""), FAULT("{{&b}}", "0", RAW)},
-        {CONTENT("\"{{&_html}}\""), FAULT("{{&_html}}", "0", RAW)},
-        {CONTENT("\"{{=|=}}\""), FAULT("{{=|=}}", "0", DELIMITERS)},
-        {CONTENT("\"{{=a b c=}}\""), FAULT("{{=a b c=}}", "0", DELIMITERS)},
-        {CONTENT("\"{{=| 123456789=}}\""),
-            FAULT("{{=| 123456789=}}", "0", DELIMITERS)},
-        {CONTENT("\"{{{b}}}\""), FAULT("{{{b}}}", "0", RAW)},
+        {CONTENT("\"{{&b}}\""), RAW("{{&b}}")},
+        {CONTENT("\"{{&_html}}\""), RAW("{{&_html}}")},
+        {CONTENT("\"{{=|=}}\""), DELIMITERS("{{=|=}}")},
+        {CONTENT("\"{{=a b c=}}\""), DELIMITERS("{{=a b c=}}")},
+        {CONTENT("\"{{=| 123456789=}}\""), DELIMITERS("{{=| 123456789=}}")},
+        {CONTENT("\"{{{b}}}\""), RAW("{{{b}}}")},
         {CONTENT("\"{{{b}}\""),
             AT "\"{{\" at byte 0 is never closed by \"}}}\""},
         {CONTENT("\"{{$b}}\""), UNKNOWN("{{$b}}", "0")},
