@@ -24,10 +24,11 @@
 #include "ngx_http_crm_module.h"
 
 
-#define NGX_HTTP_CRM_PEEK_HELD 131072  /* bytes of a page, copied */
-#define NGX_HTTP_CRM_PEEK_FILE 1048576 /* bytes of a page, where it lies */
-#define NGX_HTTP_CRM_PEEK_READ 8192    /* bytes of a file, at a time */
-#define NGX_HTTP_CRM_PEEK_MS   250     /* of a page of unknown length */
+#define NGX_HTTP_CRM_PEEK_HELD  131072  /* bytes of a page, copied */
+#define NGX_HTTP_CRM_PEEK_FILE  1048576 /* bytes of a page, where it lies */
+#define NGX_HTTP_CRM_PEEK_FIRST 8192    /* bytes of a file, where slots are */
+#define NGX_HTTP_CRM_PEEK_NEXT  32768   /* bytes of a file, at a time */
+#define NGX_HTTP_CRM_PEEK_MS    250     /* of a page of unknown length */
 
 
 /* Of a main request whose answer may have slots. */
@@ -201,7 +202,7 @@ ngx_http_crm_peek_file(
 {
     off_t                     at;
     size_t                    want;
-    u_char                    data[NGX_HTTP_CRM_PEEK_READ];
+    u_char                    data[NGX_HTTP_CRM_PEEK_NEXT];
     ssize_t                   n;
     ngx_int_t                 rc;
     ngx_http_core_loc_conf_t *clcf;
@@ -218,11 +219,13 @@ ngx_http_crm_peek_file(
         }
 
         want =
-            (size_t) ngx_min(b->file_last - at, (off_t) NGX_HTTP_CRM_PEEK_READ);
+            peek->seen == 0 ? NGX_HTTP_CRM_PEEK_FIRST : NGX_HTTP_CRM_PEEK_NEXT;
+        want = (size_t) ngx_min(b->file_last - at, (off_t) want);
         n = ngx_read_file(b->file, data, want, at);
 
+        /* truncated meanwhile: whoever sends it will say so */
         if (n <= 0) {
-            return NGX_ERROR;
+            return NGX_OK;
         }
 
         rc = ngx_http_crm_peek_bytes(r, peek, data, (size_t) n);

@@ -302,6 +302,11 @@ step(walk_t *walk, writer_t *w, const personalize_segment_t *segment, size_t i)
         break;
 
     case PERSONALIZE_WRITE_CLOSE:
+        /* template.c has paired them: there is one */
+        if (walk->nframes == 0) {
+            break;
+        }
+
         frame = &walk->frames[walk->nframes - 1];
         if (frame->is_list
             && personalize_value_next(frame->list, &frame->pos, &frame->value))

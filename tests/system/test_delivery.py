@@ -67,7 +67,7 @@ class Shop(Origin):
         coding = args.get('coding', '')
         head = f'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n{VALIDATORS}'
         if args.get('public'):
-            head += 'Cache-Control: public, max-age=60\r\n'
+            head += 'Cache-Control: public, max-age=3600\r\n'
         if coding == 'gzip':
             body = gzip.compress(body, mtime=0)
         if coding:
@@ -211,7 +211,7 @@ Answer = collections.namedtuple('Answer', 'status headers body')
 
 
 def ask(shop, path, method='GET', version='1.1', **headers):
-    """The answer as it came, but for the date; headers keep their order."""
+    """The answer as it came, but for the date and what our cache did."""
     lines = [f'{method} {path} HTTP/{version}', 'Host: x',
              'Connection: close', f'Cookie: crm={shop.cookie}']
     lines += [f'{k.replace("_", "-")}: {v}' for k, v in headers.items()]
@@ -219,7 +219,7 @@ def ask(shop, path, method='GET', version='1.1', **headers):
         .partition(b'\r\n\r\n')
     status, *fields = head.decode().split('\r\n')
     fields = [tuple(f.split(': ', 1)) for f in fields
-              if not f.startswith('Date:')]
+              if not f.startswith(('Date:', 'X-Cache:'))]
     if ('Transfer-Encoding', 'chunked') in fields:
         body = unchunk(body)
     return Answer(int(status.split()[1]), fields, body)
@@ -255,7 +255,7 @@ def test_chunked_pages_are_the_same(live, way):
         mine = ask(live, '/on/' + path)
         assert mine == ask(live, '/off/' + path)
         assert mine.body.decode() == BODIES[name]
-        assert dict(mine.headers)['Cache-Control'] == 'public, max-age=60'
+        assert dict(mine.headers)['Cache-Control'] == 'public, max-age=3600'
 
 
 def test_a_page_that_comes_in_small_parts_is_the_same(live):
@@ -462,6 +462,33 @@ def test_a_page_without_the_texts_is_unchanged(live):
     mine = ask(live, '/placed/' + path)
     assert mine.body.decode() == BODIES['none']
     assert mine.headers == ask(live, '/off/static/' + path).headers
+
+
+# ---- contents ---------------------------------------------------------------
+
+def test_a_content_of_sections_lists_and_a_greeting(live, visitor):
+    """The profile is what mining publishes; the reader's words are escaped."""
+    live.sql("insert into crm.customer (site, customer_id) values "
+             "('shop', 'T-1') on conflict do nothing")
+    live.sql("insert into crm.profile (site, customer_id, attributes, runs) "
+             "values ('shop', 'T-1', '{\"title\": \"ms\", \"family_name\": "
+             "\"王\", \"recs\": [{\"id\": \"A<1\", \"note_html\": \"<b>new</b>\"}"
+             ", {\"id\": \"B2\"}]}', '{}')")
+    live.campaign('talk', slot='talk', content=(
+        '{{! to whom }}<h2>{{#customer.greeting}}{{.}}{{/customer.greeting}}'
+        '{{^customer.greeting}}Hello{{/customer.greeting}}</h2>\n'
+        '{{#customer.recs}}\n<li>{{id}}{{{note_html}}}</li>\n'
+        '{{/customer.recs}}\n{{{page.query.q_html}}}'))
+    live.page('talk.html', f'<!--crm:slot talk-->x{CLOSE}')
+    path = '/talk.html?q_html=<i>'
+    v = visitor()
+    poll(lambda: v.text(path) == '<h2>Hello</h2>\n&lt;i&gt;', 'the campaign')
+    v.get('/login?user=T-1')
+    want = ('<h2>Dear Ms 王</h2>\n<li>A&lt;1<b>new</b></li>\n<li>B2</li>\n'
+            '&lt;i&gt;')
+    poll(lambda: v.text(path) == want, 'the profile')
+    v.headers['Accept-Language'] = 'zh-CN'
+    assert '<h2>尊敬的王女士</h2>' in v.text(path)
 
 
 # ---- what was shown ---------------------------------------------------------

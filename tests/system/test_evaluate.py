@@ -469,3 +469,14 @@ def test_conditions_conform(path, conditions):
     assert f'evalCondition: {conditions} passed, 0 failed' in done.stdout, \
         done.stdout
     assert done.returncode == 0
+
+
+def test_the_mustache_runner():
+    done = subprocess.run(['make', '-s', 'build/mustache'], cwd=ROOT,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = ['build/mustache', 'tests/conformance/mustache.json']
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stdout
+    assert 'all: 29 passed, 0 failed, 0 left out' in done.stdout
