@@ -20,7 +20,20 @@ typedef struct {
 
 
 static const evaluate_task_t evaluate_tasks[] = {
-    {"clv", mining_evaluate_clv, "--summary FILE"},
+    {"clv", mining_evaluate_clv,
+        "--summary FILE | --transactions FILE [--columns NAMES] [--cut DATE]"
+        " [--end DATE] [--margin SHARE] [--referrals FILE] [--out FILE]"},
+
+    {"rfm", mining_evaluate_rfm,
+        "--transactions FILE [--columns NAMES] [--as-of DATE] [--cuts R:F:M]"
+        " [--out FILE]"},
+
+    {"intent", mining_evaluate_intent,
+        "--data FILE [--label NAME] [--split FILE] [--fold NAME]"
+        " [--without NAMES] [--texts NAMES] [--out FILE] [--seed NUMBER]"
+        " [--one-fold]"},
+
+    {"churn", mining_evaluate_churn, "the same, with the main drivers"},
 
     {NULL, NULL, NULL}};
 
