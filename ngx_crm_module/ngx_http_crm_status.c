@@ -47,6 +47,8 @@ const ngx_http_crm_counter_t ngx_http_crm_counter[NGX_HTTP_CRM_NCOUNTERS] = {
     {"slots_unclosed", NULL, 0, "markers without an end, passed unchanged"},
     {"sets", NULL, 0, "campaign sets compiled"},
     {"sets_refused", NULL, 0, "campaign sets with a fault"},
+    {"models", NULL, 0, "mined models taken"},
+    {"models_refused", NULL, 0, "mined models with a fault"},
     {"profiles_large", NULL, 0, "profiles too large for a zone cell"},
     {"export_ns", "export_seconds", 1, "time spent on delivery to Redis"},
     {"sessions_unsent", NULL, 0, "session states not written to Redis"},
