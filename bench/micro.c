@@ -537,6 +537,102 @@ bench_scan(void)
 }
 
 
+/* ---- likelihood to buy: 17 fields, 75 inputs, 80 hidden units ----------- */
+
+#define INTENT_NUMBERS 10
+#define INTENT_TEXTS   7
+#define INTENT_LEVELS  65
+#define INTENT_HIDDEN  80
+
+typedef struct {
+    personalize_intent_t *intent;
+    personalize_value_t   values[PERSONALIZE_INTENT_FIELDS];
+    double                sum;
+} intent_t;
+
+
+static void
+call_intent(void *ctx)
+{
+    intent_t                   *in = ctx;
+    personalize_intent_inputs_t inputs;
+
+    personalize_intent_encode(in->intent, in->values, &inputs);
+    in->sum += personalize_intent_score(in->intent, &inputs);
+}
+
+
+static char *
+put_numbers(char *p, const char *name, unsigned n)
+{
+    unsigned i;
+
+    p += sprintf(p, ",\"%s\":[", name);
+    for (i = 0; i < n; i++) {
+        p += sprintf(p, "%s%.6f", i > 0 ? "," : "",
+            (double) ((i * 7919) % 200) / 100 - 1);
+    }
+
+    return p + sprintf(p, "]");
+}
+
+
+static void
+bench_intent(void)
+{
+    char            fault[256], level[16];
+    static char     body[1 << 19], text[1 << 19];
+    char           *p = body;
+    size_t          n;
+    unsigned        i, k, first;
+    static intent_t in;
+
+    p += sprintf(p, "{\"id\":1,\"hidden\":%d,\"fields\":[", INTENT_HIDDEN);
+    for (i = 0; i < INTENT_NUMBERS; i++) {
+        p += sprintf(p,
+            "%s{\"name\":\"n%u\",\"log\":true,\"mean\":1,\"scale\":2,"
+            "\"missing\":false}",
+            i > 0 ? "," : "", i);
+        in.values[i].type = PERSONALIZE_NUMBER;
+        in.values[i].number = 3 + i;
+    }
+    for (i = 0, first = 0; i < INTENT_TEXTS; i++) {
+        p += sprintf(p, ",{\"name\":\"t%u\",\"levels\":[", i);
+        for (k = first; k < (i + 1) * INTENT_LEVELS / INTENT_TEXTS; k++) {
+            p += sprintf(p, "%s\"level%u\"", k > first ? "," : "", k);
+        }
+        p += sprintf(p, "]}");
+        (void) sprintf(level, "level%u", k - 1);
+        in.values[INTENT_NUMBERS + i].type = PERSONALIZE_TEXT;
+        in.values[INTENT_NUMBERS + i].text.data = strdup(level);
+        in.values[INTENT_NUMBERS + i].text.len = strlen(level);
+        first = k;
+    }
+    p += sprintf(p, "]");
+    p = put_numbers(
+        p, "weights", (INTENT_NUMBERS + INTENT_LEVELS) * INTENT_HIDDEN);
+    p = put_numbers(p, "bias", INTENT_HIDDEN);
+    p = put_numbers(p, "out", INTENT_HIDDEN);
+    p += sprintf(p, ",\"out_bias\":-1}");
+
+    n = (size_t) (p - body);
+    (void) sprintf(text, "crm-intent 1 %016llx\n",
+        (unsigned long long) personalize_intent_sum(body, n));
+    memcpy(text + strlen(text), body, n + 1);
+
+    if (personalize_intent_read(
+            &in.intent, text, strlen(text), fault, sizeof(fault))
+        != PERSONALIZE_OK)
+    {
+        fprintf(stderr, "micro: %s\n", fault);
+        exit(1);
+    }
+
+    measure("likelihood to buy, 17 fields, 75 inputs", call_intent, &in);
+    personalize_intent_free(in.intent);
+}
+
+
 int
 main(void)
 {
@@ -548,6 +644,7 @@ main(void)
     bench_decide(1000, "decision, last of 1,000 campaigns fits");
     bench_decide(10000, "decision, last of 10,000 campaigns fits");
     bench_scan();
+    bench_intent();
     bench_capture();
     bench_enrich();
 

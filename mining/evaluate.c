@@ -22,10 +22,24 @@ typedef struct {
 static const evaluate_task_t evaluate_tasks[] = {
     {"anomalies", mining_evaluate_anomalies, MINING_EVALUATE_ANOMALIES},
     {"baskets", mining_evaluate_baskets, MINING_EVALUATE_BASKETS},
-    {"clv", mining_evaluate_clv, "--summary FILE"},
     {"forecast", mining_evaluate_forecast, MINING_EVALUATE_FORECAST},
     {"rough", mining_evaluate_rough, MINING_EVALUATE_ROUGH},
     {"segments", mining_evaluate_segments, MINING_EVALUATE_SEGMENTS},
+
+    {"clv", mining_evaluate_clv,
+        "--summary FILE | --transactions FILE [--columns NAMES] [--cut DATE]"
+        " [--end DATE] [--margin SHARE] [--referrals FILE] [--out FILE]"},
+
+    {"rfm", mining_evaluate_rfm,
+        "--transactions FILE [--columns NAMES] [--as-of DATE] [--cuts R:F:M]"
+        " [--out FILE]"},
+
+    {"intent", mining_evaluate_intent,
+        "--data FILE [--label NAME] [--split FILE] [--fold NAME]"
+        " [--without NAMES] [--texts NAMES] [--out FILE] [--seed NUMBER]"
+        " [--one-fold]"},
+
+    {"churn", mining_evaluate_churn, "the same, with the main drivers"},
 
     {NULL, NULL, NULL}};
 

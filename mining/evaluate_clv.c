@@ -8,6 +8,8 @@
  * expected_39w, expected_profit and clv_12m_1pct are another program's
  * predictions: the greatest difference to ours is printed.
  *
+ * evaluate clv --transactions FILE is in evaluate_clv_history.c.
+ *
  * A row that cannot be is refused with its line, and nothing is printed: a fit
  * on half a file would look like a fit.
  */
@@ -17,7 +19,6 @@
 #include <string.h>
 
 #include "evaluate.h"
-#include "learn/clv.h"
 
 
 #define CLV_ROWS_MAX (4096 << 12)
@@ -83,6 +84,22 @@ clv_header(clv_t *clv, const mining_csv_t *csv)
 }
 
 
+static int
+clv_number(tracker_str_t field, double *value)
+{
+    char text[64], *end;
+
+    if (field.len == 0 || field.len >= sizeof(text)) {
+        return 0;
+    }
+    memcpy(text, field.data, field.len);
+    text[field.len] = '\0';
+    *value = strtod(text, &end);
+
+    return *end == '\0' && isfinite(*value) && fabs(*value) <= 1e15;
+}
+
+
 static mining_result_e
 clv_row(clv_t *clv, const mining_csv_t *csv)
 {
@@ -95,8 +112,7 @@ clv_row(clv_t *clv, const mining_csv_t *csv)
         given[i] = 0;
         if (clv->fields[i] >= 0
             && ((unsigned) clv->fields[i] >= csv->nfields
-                || !mining_evaluate_number(
-                    csv->fields[clv->fields[i]], &given[i])
+                || !clv_number(csv->fields[clv->fields[i]], &given[i])
                 || given[i] < 0))
         {
             mining_say("evaluate: %s:%d: %s is no number of 0 or more",
@@ -219,8 +235,9 @@ clv_read(clv_t *clv)
 }
 
 
-static mining_result_e
-clv_fit(clv_t *clv)
+mining_result_e
+mining_clv_fit_say(const char *path, const mining_buyer_t *buyers, size_t n,
+    mining_bgnbd_t *buys, mining_spend_t *spends, int *money)
 {
     size_t          bad;
     double          start;
@@ -228,9 +245,9 @@ clv_fit(clv_t *clv)
 
     bad = 0;
     start = mining_evaluate_seconds();
-    rc = mining_bgnbd_fit(clv->buyers, clv->n, &clv->buys, &bad);
+    rc = mining_bgnbd_fit(buyers, n, buys, &bad);
     if (rc != MINING_OK) {
-        mining_say("evaluate: %s: %s", clv->path,
+        mining_say("evaluate: %s: %s", path,
             rc == MINING_DECLINED ? "nobody bought again: nothing to learn"
                                   : mining_result_text(rc));
         return rc;
@@ -239,29 +256,29 @@ clv_fit(clv_t *clv)
     (void) printf("customers %zu\ngroups %zu\nbgnbd_r %.6f\nbgnbd_alpha %.6f\n"
                   "bgnbd_a %.6f\nbgnbd_b %.6f\nbgnbd_log_likelihood %.6f\n"
                   "bgnbd_seconds %.6f\n",
-        clv->n, clv->buys.groups, clv->buys.r, clv->buys.alpha, clv->buys.a,
-        clv->buys.b, clv->buys.log_likelihood,
-        mining_evaluate_seconds() - start);
+        n, buys->groups, buys->r, buys->alpha, buys->a, buys->b,
+        buys->log_likelihood, mining_evaluate_seconds() - start);
 
-    if (clv->fields[CLV_SPEND] < 0) {
+    *money = 0;
+    if (spends == NULL) {
         return MINING_OK;
     }
 
     start = mining_evaluate_seconds();
-    rc = mining_spend_fit(clv->buyers, clv->n, &clv->spends, &bad);
+    rc = mining_spend_fit(buyers, n, spends, &bad);
     if (rc != MINING_OK) {
-        mining_say("evaluate: %s: what was spent: %s", clv->path,
+        mining_say("evaluate: %s: what was spent: %s", path,
             rc == MINING_DECLINED ? "fewer than two bought again for money"
                                   : mining_result_text(rc));
         return rc;
     }
-    clv->money = 1;
+    *money = 1;
 
     (void) printf("spend_customers %zu\nspend_p %.6f\nspend_q %.6f\n"
                   "spend_v %.6f\nspend_log_likelihood %.6f\n"
                   "spend_seconds %.6f\n",
-        clv->spends.n, clv->spends.p, clv->spends.q, clv->spends.v,
-        clv->spends.log_likelihood, mining_evaluate_seconds() - start);
+        spends->n, spends->p, spends->q, spends->v, spends->log_likelihood,
+        mining_evaluate_seconds() - start);
 
     return MINING_OK;
 }
@@ -333,36 +350,22 @@ clv_predict(clv_t *clv)
 }
 
 
-int
-mining_evaluate_clv(int argc, char **argv)
+static int
+clv_summary(const char *path)
 {
     clv_t           clv;
-    unsigned        nwords;
-    const char     *words[16];
     mining_result_e rc;
 
     memset(&clv, 0, sizeof(clv));
-
-    {
-        const mining_option_t options[] = {
-            {"--summary", (void *) &clv.path, MINING_OPTION_TEXT, 0},
-            {NULL, NULL, MINING_OPTION_FLAG, 0}};
-
-        if (argc > 16
-            || mining_options(options, argc, argv, words, &nwords) != MINING_OK
-            || nwords != 0 || clv.path == NULL)
-        {
-            mining_say("usage: evaluate clv --summary FILE");
-            return MINING_EXIT_USAGE;
-        }
-    }
+    clv.path = path;
 
     rc = clv_read(&clv);
     if (rc == MINING_NOMEM) {
         mining_say("evaluate: %s", mining_result_text(rc));
     }
     if (rc == MINING_OK) {
-        rc = clv_fit(&clv);
+        rc = mining_clv_fit_say(path, clv.buyers, clv.n, &clv.buys,
+            clv.fields[CLV_SPEND] >= 0 ? &clv.spends : NULL, &clv.money);
     }
     if (rc == MINING_OK) {
         clv_predict(&clv);
@@ -373,4 +376,47 @@ mining_evaluate_clv(int argc, char **argv)
     free(clv.given);
 
     return rc == MINING_OK ? MINING_EXIT_OK : MINING_EXIT_FAILED;
+}
+
+
+int
+mining_evaluate_clv(int argc, char **argv)
+{
+    unsigned           nwords;
+    const char        *words[32];
+    mining_clv_words_t asked;
+
+    memset(&asked, 0, sizeof(asked));
+
+    {
+        const mining_option_t options[] = {
+            {"--summary", (void *) &asked.summary, MINING_OPTION_TEXT, 0},
+            {"--transactions", (void *) &asked.transactions, MINING_OPTION_TEXT,
+                0},
+            {"--columns", (void *) &asked.columns, MINING_OPTION_TEXT, 0},
+            {"--cut", (void *) &asked.cut, MINING_OPTION_TEXT, 0},
+            {"--end", (void *) &asked.end, MINING_OPTION_TEXT, 0},
+            {"--margin", (void *) &asked.margin, MINING_OPTION_TEXT, 0},
+            {"--referrals", (void *) &asked.referrals, MINING_OPTION_TEXT, 0},
+            {"--out", (void *) &asked.out, MINING_OPTION_TEXT, 0},
+            {NULL, NULL, MINING_OPTION_FLAG, 0}};
+
+        if (argc > 32
+            || mining_options(options, argc, argv, words, &nwords) != MINING_OK
+            || nwords != 0
+            || (asked.summary == NULL) == (asked.transactions == NULL))
+        {
+            mining_say("usage: evaluate clv --summary FILE | --transactions "
+                       "FILE [--columns NAMES] [--cut DATE] [--end DATE]"
+                       " [--margin SHARE] [--referrals FILE] [--out FILE]");
+            return MINING_EXIT_USAGE;
+        }
+    }
+
+    if (asked.summary != NULL) {
+        return clv_summary(asked.summary);
+    }
+
+    return mining_clv_history(&asked) == MINING_OK ? MINING_EXIT_OK
+                                                   : MINING_EXIT_FAILED;
 }

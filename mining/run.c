@@ -50,6 +50,14 @@ static const run_task_t run_tasks[] = {
         "who will buy again, for how much, and what that is worth",
         "orders of known customers above 0, a day's as one"},
 
+    {"churn", NULL, mining_task_churn,
+        "who will not come back, and who has fallen silent",
+        "orders of known customers above 0, their views"},
+
+    {"intent", NULL, mining_task_intent,
+        "how likely a running session is to buy",
+        "sessions of people at some of their pages"},
+
     {"compare", "select etl.mine_compare($1::bigint, $2::timestamptz)", NULL,
         "how well earlier runs foretold what happened",
         "forecasts that have come due"},

@@ -43,6 +43,8 @@ typedef struct {
 typedef mining_result_e (*mining_task_pt)(mining_task_t *task);
 
 mining_result_e mining_task_clv(mining_task_t *task);
+mining_result_e mining_task_churn(mining_task_t *task);
+mining_result_e mining_task_intent(mining_task_t *task);
 
 
 /* ---- task.c: what tasks share ------------------------------------------- */

@@ -512,6 +512,7 @@ static const struct {
     {ngx_string("session.cart_items"), ngx_http_crm_attr_cart},
     {ngx_string("session.cart_value"), ngx_http_crm_attr_cart},
     {ngx_string("session.orders"), ngx_http_crm_attr_cart},
+    {ngx_string("session.intent"), ngx_http_crm_intent_attr},
     {ngx_string("customer.id"), ngx_http_crm_attr_customer_id},
     {ngx_string("customer.greeting"), ngx_http_crm_attr_greeting},
     {ngx_string("customer.birthday_today"), ngx_http_crm_attr_birthday},

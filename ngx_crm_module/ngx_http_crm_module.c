@@ -721,6 +721,7 @@ ngx_http_crm_init_process(ngx_cycle_t *cycle)
     (void) ngx_http_crm_export_init(cmcf, cycle);
     (void) ngx_http_crm_pg_init(cmcf, cycle);
     (void) ngx_http_crm_set_init(cmcf, cycle);
+    (void) ngx_http_crm_intent_init(cmcf, cycle);
     (void) ngx_http_crm_watch_init(cmcf, cycle);
     (void) ngx_http_crm_health_init(cmcf, cycle);
 
@@ -747,6 +748,7 @@ ngx_http_crm_exit_process(ngx_cycle_t *cycle)
     ngx_http_crm_health_exit(cmcf);
     ngx_http_crm_pg_exit(cmcf);
     ngx_http_crm_set_exit(cmcf);
+    ngx_http_crm_intent_exit(cmcf);
     ngx_http_crm_redis_exit(cmcf);
     ngx_http_crm_export_exit(cmcf);
     ngx_http_crm_journals_exit(cmcf);

@@ -68,6 +68,8 @@ typedef enum {
     NGX_HTTP_CRM_PAGES_HELD,      /* pages kept back until a slot or the end */
     NGX_HTTP_CRM_SETS,            /* campaign sets compiled */
     NGX_HTTP_CRM_SETS_REFUSED,    /* campaign sets with a fault */
+    NGX_HTTP_CRM_MODELS,          /* mined models taken */
+    NGX_HTTP_CRM_MODELS_REFUSED,  /* mined models with a fault */
     NGX_HTTP_CRM_PROFILES_LARGE,  /* profiles too large for a zone cell */
     NGX_HTTP_CRM_EXPORT_NS,       /* nanoseconds spent on delivery to Redis */
     NGX_HTTP_CRM_SESSIONS_UNSENT, /* session states not written to Redis */
@@ -165,6 +167,7 @@ struct ngx_http_crm_site_s {
     personalize_set_t *set;  /* NULL: none compiled yet */
     time_t             session_timeout; /* seconds; longest of its locations */
     void              *set_state;       /* of ngx_http_crm_set.c */
+    void              *intent_state;    /* of ngx_http_crm_intent.c */
 };
 
 typedef enum {
@@ -640,6 +643,16 @@ void ngx_http_crm_set_notified(
 personalize_set_t *ngx_http_crm_set_hold(
     ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
 void ngx_http_crm_set_exit(ngx_http_crm_main_conf_t *cmcf);
+
+/* ---- ngx_http_crm_intent.c: likelihood to buy, session.intent ------------ */
+
+ngx_int_t ngx_http_crm_intent_init(
+    ngx_http_crm_main_conf_t *cmcf, ngx_cycle_t *cycle);
+/* Asks for the site's model again. */
+void ngx_http_crm_intent_ask(ngx_http_crm_site_t *site);
+void ngx_http_crm_intent_attr(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value);
+void ngx_http_crm_intent_exit(ngx_http_crm_main_conf_t *cmcf);
 
 /* ---- ngx_http_crm_offer.c: asks personalize, waits at most the budget --- */
 

@@ -85,8 +85,8 @@ struct ngx_http_crm_pg_s {
 static const ngx_http_crm_pg_function_t ngx_http_crm_pg_functions[] = {
     {ngx_string("campaign_set"), 1, "select edge.campaign_set($1)"},
     {ngx_string("visitor"), 3, "select edge.visitor($1, $2, $3)"},
-    {ngx_null_string, 0, NULL},
-};
+    {ngx_string("model"), 2, "select edge.model($1, $2)"},
+    {ngx_null_string, 0, NULL}};
 
 
 static void ngx_http_crm_pg_connect(ngx_http_crm_pg_conn_t *pc);

@@ -448,6 +448,10 @@ ngx_http_crm_set_profiles(ngx_http_crm_main_conf_t *cmcf, const char *payload)
             } else {
                 ngx_http_crm_zone_invalidate(cmcf, &site[i], which);
             }
+
+            if (which == NULL) {
+                ngx_http_crm_intent_ask(&site[i]);
+            }
         }
     }
 }

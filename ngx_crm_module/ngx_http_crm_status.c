@@ -49,6 +49,8 @@ const ngx_http_crm_counter_t ngx_http_crm_counter[NGX_HTTP_CRM_NCOUNTERS] = {
     {"pages_held", NULL, 0, "pages kept back until a slot or their end came"},
     {"sets", NULL, 0, "campaign sets compiled"},
     {"sets_refused", NULL, 0, "campaign sets with a fault"},
+    {"models", NULL, 0, "mined models taken"},
+    {"models_refused", NULL, 0, "mined models with a fault"},
     {"profiles_large", NULL, 0, "profiles too large for a zone cell"},
     {"export_ns", "export_seconds", 1, "time spent on delivery to Redis"},
     {"sessions_unsent", NULL, 0, "session states not written to Redis"},

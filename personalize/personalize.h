@@ -344,4 +344,6 @@ personalize_str_t personalize_slot_rest(personalize_scanner_t *scanner);
 
 #pragma GCC visibility pop
 
+#include "intent.h" /* likelihood to buy */
+
 #endif /* PERSONALIZE_H_INCLUDED_ */

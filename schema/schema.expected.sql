@@ -1661,6 +1661,41 @@ ALTER FUNCTION crm.publish_check(site text, runs bigint[]) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION crm.publish_check(site text, runs bigint[]) IS 'Refuses runs that cannot be published.';
 
+CREATE FUNCTION crm.publish_models(site text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site  alias for $1;
+    written bigint;
+    removed bigint;
+begin
+    insert into crm.model as m (site, part, run, document)
+    select p_site, p.part, p.run, r.document
+      from crm.published as p
+      join crm.result_model as r on r.run = p.run and r.part = p.part
+     where p.site = p_site
+    on conflict (site, part) do update
+       set run = excluded.run, document = excluded.document,
+           modified_at = now()
+     where m.run <> excluded.run;
+    get diagnostics written = row_count;
+
+    delete from crm.model as m
+     where m.site = p_site
+       and not exists (select from crm.published as p
+                        where p.site = p_site and p.part = m.part);
+    get diagnostics removed = row_count;
+
+    return written + removed;
+end
+$_$;
+
+ALTER FUNCTION crm.publish_models(site text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.publish_models(site text) IS 'Part of etl.publish.';
+
 CREATE FUNCTION crm.publish_products(site text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2172,6 +2207,18 @@ ALTER FUNCTION edge.campaign_set(site text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION edge.campaign_set(site text) IS 'The site''s campaigns that are live and reviewed, as docs/campaigns.md has it.';
 
+CREATE FUNCTION edge.model(site text, part text) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select coalesce((select m.document from crm.model as m
+                      where m.site = $1 and m.part = $2), '')
+$_$;
+
+ALTER FUNCTION edge.model(site text, part text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION edge.model(site text, part text) IS 'The model in force for one purpose; empty: there is none.';
+
 CREATE FUNCTION edge.visitor(site text, vid uuid, uid text) RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2452,6 +2499,66 @@ $_$;
 ALTER FUNCTION etl.campaign_export(site text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.campaign_export(site text) IS 'The documents of a site''s campaigns, in key order, without dropped ones.';
+
+CREATE FUNCTION etl.churn_customers(run bigint, as_of timestamp with time zone, seen timestamp with time zone) RETURNS TABLE(id text, gone integer, orders double precision, revenue double precision, recency_days double precision, tenure_days double precision, gap_days double precision, silence double precision, orders_90d double precision, views_30d double precision, views_90d double precision)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET work_mem TO '64MB'
+    SET jit TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site  constant text := crm.run_site($1);
+    p_since constant timestamptz := crm.run_since($1, $2);
+begin
+    /* What was known at `seen`; gone: no order from then to as_of. */
+    return query
+    with bought as (
+        select f.customer_id, count(*) filter (where f.ordered_at <= $3) as n,
+               sum(f.amount) filter (where f.ordered_at <= $3)::float8 as sum,
+               min(f.ordered_at) as first,
+               max(f.ordered_at) filter (where f.ordered_at <= $3) as last,
+               count(*) filter (where f.ordered_at <= $3
+                   and f.ordered_at > $3 - interval '90 days') as n_90d,
+               count(*) filter (where f.ordered_at > $3) as later
+          from crm.order_fact as f
+         where f.site = p_site and f.customer_id is not null
+           and f.ordered_at <= $2 and f.ordered_at >= p_since
+           and f.amount > 0
+         group by f.customer_id
+        having min(f.ordered_at) <= $3
+    ), viewed as (
+        select coalesce(e.uid, i.customer_id) as customer_id,
+               count(*) filter (where e.rts > $3 - interval '30 days')
+                   as n_30d, count(*) as n_90d
+          from crm.event_human as e
+          left join crm.identity as i
+            on i.site = e.site and i.vid = e.vid
+         where e.site = p_site and e.name = 'Product Viewed'
+           and e.rts <= $3 and e.rts > $3 - interval '90 days'
+         group by 1
+    ), timed as (
+        select b.*, extract(epoch from $3 - b.last) / 86400 as recency,
+               extract(epoch from $3 - b.first) / 86400 as tenure,
+               case when b.n > 1
+                    then extract(epoch from b.last - b.first) / 86400
+                         / (b.n - 1) end as gap
+          from bought as b
+    )
+    select t.customer_id, (t.later = 0)::int, t.n::float8, t.sum,
+           t.recency::float8, t.tenure::float8, t.gap::float8,
+           (t.recency / greatest(t.gap, 1))::float8, t.n_90d::float8,
+           coalesce(v.n_30d, 0)::float8, coalesce(v.n_90d, 0)::float8
+      from timed as t
+      left join viewed as v on v.customer_id = t.customer_id
+     order by t.customer_id collate "C";
+end
+$_$;
+
+ALTER FUNCTION etl.churn_customers(run bigint, as_of timestamp with time zone, seen timestamp with time zone) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.churn_customers(run bigint, as_of timestamp with time zone, seen timestamp with time zone) IS 'Buyers as they were known at a moment; gone: no order from then to as_of.';
 
 CREATE FUNCTION etl.claim(list jsonb) RETURNS integer[]
     LANGUAGE sql SECURITY DEFINER
@@ -2887,6 +2994,67 @@ $_$;
 ALTER FUNCTION etl.identity_unmerge(site text, merge bigint, reviewer text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.identity_unmerge(site text, merge bigint, reviewer text) IS 'Undoes a merge: what it moved and still is there goes back; returns the rows.';
+
+CREATE FUNCTION etl.intent_pages(run bigint, as_of timestamp with time zone) RETURNS TABLE(id text, bought integer, pages double precision, seconds double precision, number double precision, cart_items double precision, orders double precision, hour double precision, weekday double precision, traffic text, device text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET work_mem TO '64MB'
+    SET jit TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site   constant text := crm.run_site($1);
+    p_since  constant timestamptz := crm.run_since($1, $2);
+    rows_max constant int := 500000;
+begin
+    /*
+     * A session at some of its pages, as nginx knew it there: what came
+     * before, the page itself counted.  Sessions that may still go on are
+     * left out.  The first pages are many: later ones are taken sparsely.
+     */
+    return query
+    with told as (
+        select e.sid, e.sn, e.rts, e.type, e.name, e.seq,
+               first_value(e.rts) over w as started,
+               first_value(e.ctx) over w as first_ctx,
+               count(*) filter (where e.type = 'page') over w as pages,
+               sum(case when coalesce(e.name, '') not in (
+                            'Product Added', 'Product Removed') then 0
+                        when e.props ->> 'quantity' ~ '^[0-9]{1,6}$'
+                        then (e.props ->> 'quantity')::int else 1 end
+                   * case e.name when 'Product Removed' then -1
+                                 else 1 end) over w as cart,
+               count(*) filter (where e.name = 'Order Completed') over w
+                   as orders,
+               count(*) filter (where e.name = 'Order Completed')
+                   over (partition by e.sid) as all_orders,
+               max(e.rts) over (partition by e.sid) as ended
+          from crm.event_human as e
+         where e.site = p_site and e.sid is not null
+           and e.rts <= $2 and e.rts >= p_since
+        window w as (partition by e.sid order by e.rts, e.seq
+                     rows unbounded preceding)
+    )
+    select null::text, (t.all_orders > t.orders)::int, t.pages::float8,
+           floor(extract(epoch from t.rts - t.started))::float8,
+           coalesce(t.sn, 1)::float8, greatest(t.cart, 0)::float8,
+           (t.orders - (t.name is not distinct from 'Order Completed')::int)
+               ::float8,
+           extract(hour from t.rts)::float8,
+           extract(isodow from t.rts)::float8,
+           t.first_ctx #>> '{traffic,class}', t.first_ctx ->> 'device'
+      from told as t
+     where t.type = 'page' and t.pages in (1, 2, 3, 5, 8, 13, 21)
+       and t.ended < $2 - interval '30 minutes'
+     order by t.started desc, t.sid, t.pages
+     limit rows_max;
+end
+$_$;
+
+ALTER FUNCTION etl.intent_pages(run bigint, as_of timestamp with time zone) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.intent_pages(run bigint, as_of timestamp with time zone) IS 'Sessions at some of their pages, as nginx knew them there, newest first; bought: an order followed.';
 
 CREATE FUNCTION etl.load_begin(site text, kind text, file text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3350,6 +3518,29 @@ $_$;
 ALTER FUNCTION etl.mine_rfm(run bigint, as_of timestamp with time zone) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.mine_rfm(run bigint, as_of timestamp with time zone) IS 'Recency, frequency, monetary value: quintile scores and a segment each.';
+
+CREATE FUNCTION etl.model_put(run bigint, part text, document text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    perform crm.run_site($1);
+    if not exists (select from crm.part as p
+                    where p.part = $2 and p.results = 'crm.result_model')
+    then
+        raise exception 'no model is called "%"', $2
+            using errcode = 'CRM02', hint = 'its row in crm.part is missing';
+    end if;
+
+    insert into crm.result_model (run, part, document) values ($1, $2, $3)
+    on conflict (run, part) do update set document = excluded.document;
+end
+$_$;
+
+ALTER FUNCTION etl.model_put(run bigint, part text, document text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.model_put(run bigint, part text, document text) IS 'A model that a run has learned.';
 
 CREATE FUNCTION etl.person(site text, customer text, visitor uuid) RETURNS TABLE(place text, id text, content jsonb)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -4138,6 +4329,18 @@ COMMENT ON TABLE crm.message IS 'Message ids of client libraries that are in crm
 
 COMMENT ON COLUMN crm.message.day IS 'Day (UTC) of the event''s rts.';
 
+CREATE TABLE crm.model (
+    site text NOT NULL,
+    part text NOT NULL,
+    run bigint NOT NULL,
+    document text NOT NULL,
+    modified_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE crm.model OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.model IS 'Models in force, as nginx reads them.';
+
 CREATE TABLE crm."order" (
     site text NOT NULL,
     order_id text NOT NULL,
@@ -4374,6 +4577,17 @@ CREATE TABLE crm.result_coviewed (
 ALTER TABLE crm.result_coviewed OWNER TO crm_owner;
 
 COMMENT ON TABLE crm.result_coviewed IS 'Results of runs: products viewed together, not in force before published.';
+
+CREATE TABLE crm.result_model (
+    run bigint NOT NULL,
+    part text NOT NULL,
+    document text NOT NULL,
+    CONSTRAINT result_model_size CHECK (((octet_length(document) >= 1) AND (octet_length(document) <= 16777216)))
+);
+
+ALTER TABLE crm.result_model OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.result_model IS 'Models that runs learned, not in force before they are published.';
 
 CREATE TABLE crm.result_popular (
     run bigint NOT NULL,
@@ -4788,6 +5002,9 @@ ALTER TABLE ONLY crm.merge_log
 ALTER TABLE ONLY crm.message
     ADD CONSTRAINT message_pkey PRIMARY KEY (site, mid);
 
+ALTER TABLE ONLY crm.model
+    ADD CONSTRAINT model_pkey PRIMARY KEY (site, part);
+
 ALTER TABLE ONLY crm.order_line
     ADD CONSTRAINT order_line_pkey PRIMARY KEY (site, order_id, line);
 
@@ -4814,6 +5031,9 @@ ALTER TABLE ONLY crm.reject
 
 ALTER TABLE ONLY crm.result_coviewed
     ADD CONSTRAINT result_coviewed_pkey PRIMARY KEY (run, product_id, rank);
+
+ALTER TABLE ONLY crm.result_model
+    ADD CONSTRAINT result_model_pkey PRIMARY KEY (run, part);
 
 ALTER TABLE ONLY crm.result_popular
     ADD CONSTRAINT result_popular_pkey PRIMARY KEY (run, rank);
@@ -4963,6 +5183,9 @@ ALTER TABLE ONLY crm.login
 ALTER TABLE ONLY crm.merge_log
     ADD CONSTRAINT merge_log_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key);
 
+ALTER TABLE ONLY crm.model
+    ADD CONSTRAINT model_site_fkey FOREIGN KEY (site) REFERENCES crm.site(key) ON DELETE CASCADE;
+
 ALTER TABLE ONLY crm."order"
     ADD CONSTRAINT order_customer_fkey FOREIGN KEY (site, customer_id) REFERENCES crm.customer(site, customer_id);
 
@@ -5106,6 +5329,8 @@ REVOKE ALL ON FUNCTION crm.person_visitors(site text, customer text, visitor uui
 
 REVOKE ALL ON FUNCTION crm.publish_check(site text, runs bigint[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION crm.publish_models(site text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION crm.publish_products(site text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.publish_profiles(site text) FROM PUBLIC;
@@ -5147,6 +5372,9 @@ REVOKE ALL ON FUNCTION crm.zone_offsets(zone text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION edge.campaign_set(site text) FROM PUBLIC;
 GRANT ALL ON FUNCTION edge.campaign_set(site text) TO crm_edge;
 
+REVOKE ALL ON FUNCTION edge.model(site text, part text) FROM PUBLIC;
+GRANT ALL ON FUNCTION edge.model(site text, part text) TO crm_edge;
+
 REVOKE ALL ON FUNCTION edge.visitor(site text, vid uuid, uid text) FROM PUBLIC;
 GRANT ALL ON FUNCTION edge.visitor(site text, vid uuid, uid text) TO crm_edge;
 
@@ -5164,6 +5392,9 @@ GRANT ALL ON FUNCTION etl.campaign_drop(site text, key text) TO crm_etl;
 
 REVOKE ALL ON FUNCTION etl.campaign_export(site text) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.campaign_export(site text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.churn_customers(run bigint, as_of timestamp with time zone, seen timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.churn_customers(run bigint, as_of timestamp with time zone, seen timestamp with time zone) TO crm_etl;
 
 REVOKE ALL ON FUNCTION etl.claim(list jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.claim(list jsonb) TO crm_etl;
@@ -5188,6 +5419,9 @@ GRANT ALL ON FUNCTION etl.identity_merge(site text, from_id text, into_id text, 
 
 REVOKE ALL ON FUNCTION etl.identity_unmerge(site text, merge bigint, reviewer text) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.identity_unmerge(site text, merge bigint, reviewer text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.intent_pages(run bigint, as_of timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.intent_pages(run bigint, as_of timestamp with time zone) TO crm_etl;
 
 REVOKE ALL ON FUNCTION etl.load_begin(site text, kind text, file text) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.load_begin(site text, kind text, file text) TO crm_etl;
@@ -5215,6 +5449,9 @@ GRANT ALL ON FUNCTION etl.mine_popular(run bigint, as_of timestamp with time zon
 
 REVOKE ALL ON FUNCTION etl.mine_rfm(run bigint, as_of timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.mine_rfm(run bigint, as_of timestamp with time zone) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.model_put(run bigint, part text, document text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.model_put(run bigint, part text, document text) TO crm_etl;
 
 REVOKE ALL ON FUNCTION etl.person(site text, customer text, visitor uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.person(site text, customer text, visitor uuid) TO crm_etl;

@@ -15,7 +15,10 @@
  *
  * Expected purchases (formula 10 there) need 2F1(r+x, b+x; a+b+x-1; z), which
  * diverges at z -> 1.  Euler's transformation makes it (1-z)^(a-1-r-x) 2F1(
- * a+b-1-r, a-1; a+b+x-1; z), which converges there too.
+ * a+b-1-r, a-1; a+b+x-1; z), which converges there too.  At large a both
+ * factors leave the range of numbers; there 1 minus their product is the mean
+ * of 1 - (1 + s t/(alpha+T))^-(r+x) over s ~ Beta(a-1, b+x), a narrow bell that
+ * the trapezoid rule integrates to all digits.
  *
  * Gamma-Gamma: Fader, Hardie, "The Gamma-Gamma Model of Monetary Value", note
  * 025, 2013.  Its likelihood has a long ridge, so several starts are taken and
@@ -33,6 +36,9 @@
 #define CLV_LOG_MAX    16     /* of a parameter: e^16 is nine million */
 #define CLV_SERIES_MAX 100000 /* terms */
 #define CLV_NEAR_ONE   1e-5   /* where the formula has 0 / 0 at a = 1 */
+#define CLV_LARGE_A    100    /* from here on by the mean over Beta */
+#define CLV_BELL_STEPS 40     /* to each side */
+#define CLV_BELL_STEP  0.2    /* standard deviations */
 
 typedef struct {
     uint32_t x;
@@ -434,12 +440,40 @@ clv_2f1(double a, double b, double c, double z)
 }
 
 
+/* The mean of 1 - (1 + w s)^-k over s ~ Beta(p, q), p large. */
+static double
+clv_beta_mean(double p, double q, double k, double w)
+{
+    int    i;
+    double mean, step, s, weight, weights, sum;
+
+    mean = p / (p + q);
+    step = CLV_BELL_STEP * sqrt(mean * (1 - mean) / (p + q + 1));
+    weights = sum = 0;
+
+    for (i = -CLV_BELL_STEPS; i <= CLV_BELL_STEPS; i++) {
+        s = mean + i * step;
+        if (!(s > 0 && s < 1)) {
+            continue;
+        }
+        weight = exp((p - 1) * log1p((s - mean) / mean)
+                     + (q - 1) * log1p((mean - s) / (1 - mean)));
+        if (isfinite(weight)) {
+            weights += weight;
+            sum -= weight * expm1(-k * log1p(w * s));
+        }
+    }
+
+    return weights > 0 ? sum / weights : -expm1(-k * log1p(w * mean));
+}
+
+
 /* Purchases of one that is still a customer, per a. */
 static double
 clv_purchases(const mining_bgnbd_t *model, const mining_buyer_t *buyer,
     double t, double a)
 {
-    double c, z;
+    double c, z, n;
 
     c = a + model->b + buyer->x - 1;
     if (fabs(c) < 1e-9) {
@@ -447,10 +481,18 @@ clv_purchases(const mining_bgnbd_t *model, const mining_buyer_t *buyer,
     }
     z = t / (model->alpha + buyer->T + t);
 
+    if (a < CLV_LARGE_A) {
+        n = 1
+            - pow(1 - z, a - 1)
+                  * clv_2f1(a + model->b - 1 - model->r, a - 1, c, z);
+        if (isfinite(n) || a <= 1) {
+            return c / (a - 1) * n;
+        }
+    }
+
     return c / (a - 1)
-           * (1
-               - pow(1 - z, a - 1)
-                     * clv_2f1(a + model->b - 1 - model->r, a - 1, c, z));
+           * clv_beta_mean(a - 1, model->b + buyer->x, model->r + buyer->x,
+               t / (model->alpha + buyer->T));
 }
 
 

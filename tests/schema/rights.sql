@@ -63,7 +63,8 @@ select set_eq(
        where n.nspname in ('crm', 'edge', 'etl', 'api', 'mart')
          and p.proowner = 'crm_owner'::regrole
          and has_function_privilege('crm_edge', p.oid, 'execute')$$,
-    array['edge.campaign_set', 'edge.visitor'], 'crm_edge executes edge.*');
+    array['edge.campaign_set', 'edge.model', 'edge.visitor'],
+    'crm_edge executes edge.*');
 select is(array_agg(nspname::text), array['edge'], 'crm_edge enters edge')
   from pg_namespace
  where nspname in ('crm', 'edge', 'etl', 'api', 'mart')

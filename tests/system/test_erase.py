@@ -87,7 +87,7 @@ def test_export_tells_everything(shop, lived):
         counts[row['place']] = counts.get(row['place'], 0) + 1
     assert counts == {'customer': 1, 'identity': 1, 'visitor': 1, 'event': 4,
                       'order': 2, 'history': 1, 'reject': 1, 'profile': 1,
-                      'result_profile': 2, 'session': 1, 'alias': 1,
+                      'result_profile': 3, 'session': 1, 'alias': 1,
                       'login': 1}
     for place, n in counts.items():
         assert f'export: {place}: {n}\n' in said
@@ -139,7 +139,7 @@ def test_after_erasure_nothing_leads_to_the_person(shop, lived):
         'alias': '1', 'login': '1', 'merge_log': '0',
         'consent': '0', 'customer': '1', 'event': '4', 'history': counts[
             'history'], 'identity': '1', 'order': '2', 'profile': '1',
-        'reject': '1', 'result_profile': '2', 'visitor': '1',
+        'reject': '1', 'result_profile': '3', 'visitor': '1',
         'redis session': '1'}
 
     after = pg_text(shop) + redis_text(shop).decode()

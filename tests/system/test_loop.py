@@ -75,3 +75,58 @@ def test_another_node_reads_the_session_from_redis(shop, visitor):
     v.close()
     poll(lambda: hero(v) == '<p>long-visit</p>', 'the session from Redis')
     assert shop.counter('lookups') > 0
+
+
+SESSIONS = """
+insert into crm.event (site, id, rts, type, name, vid, sid, sn, seq, src, ctx)
+select 'shop', gen_random_uuid(),
+       now() - interval '2 days' + n * interval '1 minute'
+       + k * interval '20 s',
+       case when k = 7 then 'track' else 'page' end,
+       case when k = 7 then 'Order Completed' end,
+       md5('v' || n)::uuid, md5('s' || n)::uuid, 1, k, 'origin',
+       '{"device": "desktop"}'
+  from generate_series(1, 400) as n cross join generate_series(1, 7) as k
+ where k <= 2 or n % 2 = 0
+"""
+
+
+def test_a_session_that_looks_like_buying_is_met(shop, visitor):
+    """Who looks at more than two pages buys: mined, published, decided by."""
+    shop.sql('select etl.ensure_partitions(current_date - 3, current_date)')
+    shop.sql(SESSIONS)
+    shop.campaign('likely', slot='hero', priority=90,
+                  when={'session.intent': {'$gt': .75}})
+    early = visitor()
+    said = shop.mine('run', 'intent', '--site', 'shop')
+    assert 'pages of sessions' in said.stdout
+    quality, drivers = shop.sql('select quality, drivers from crm.run order '
+                                'by id desc limit 1')[0]
+    assert quality['held_auc'] > .7
+    assert any(d.startswith('session.pages above') for d in drivers)
+    poll(lambda: shop.counter('models') >= shop.workers,
+         'every worker to take the model')
+
+    def late():
+        v = visitor()
+        for _ in range(4):
+            _, _, rid = v.get('/plain.html')
+        shop.events(rid)
+        return hero(v)
+    poll(lambda: late() == '<p>likely</p>', 'a session likely to buy')
+    assert hero(early) != '<p>likely</p>', 'the first page says little'
+    assert shop.counter('models_refused') == 0
+
+    # taken back: the attribute is absent again
+    run = shop.sql('select max(id) from crm.run')[0][0]
+    shop.mine('rollback', str(run))
+    poll(lambda: late() != '<p>likely</p>', 'the model to go')
+
+    # a damaged one is refused, pages go on
+    shop.sql("insert into crm.model (site, part, run, document) values"
+             " ('shop', 'intent', 0, 'crm-intent 1 nonsense')")
+    shop.sql("select pg_notify('crm_profiles', 'shop')")
+    poll(lambda: shop.counter('models_refused') >= shop.workers,
+         'every worker to refuse it')
+    assert late() != '<p>likely</p>'
+    shop.sql("delete from crm.model")

@@ -146,7 +146,7 @@ def test_a_killed_run_leaves_what_is_published(shop):
 def test_nothing_to_learn_from_is_no_failure(shop):
     said = shop.mine('run', '--site', 'new')
     assert 'nothing to learn from' in said.stdout
-    assert 'published 0 rows of 6 runs' in said.stdout
+    assert 'published 0 rows of 8 runs' in said.stdout
 
 
 @pytest.mark.parametrize('params, says', [
@@ -161,3 +161,20 @@ def test_parameters_that_cannot_be_are_told(shop, params, says):
                      check=False)
     assert done.returncode in (1, 2) and says in done.stdout
     assert profiles(shop) == before
+
+
+def test_churn_tells_risk_and_silence(shop):
+    said = shop.mine('run', 'churn', '--site', 'shop', '--as-of',
+                     '2023-11-15')
+    assert 'buyers' in said.stdout and 'silent' in said.stdout
+    quality, drivers, rows = last(shop, 'quality, drivers, rows_out')
+    assert quality['held_auc'] > .6 and rows == 300
+    assert drivers and all('of 100, others' in d for d in drivers)
+    risks = shop.sql("select (attributes#>>'{churn,risk}')::float8,"
+                     " attributes#>>'{churn,silent}' from crm.profile"
+                     " where site = 'shop' and attributes ? 'churn'")
+    assert all(0 < risk < 1 for risk, _ in risks)
+    assert {silent for _, silent in risks} == {'true', 'false'}
+    kept = (profiles(shop), quality, drivers)
+    shop.mine('run', 'churn', '--site', 'shop', '--as-of', '2023-11-15')
+    assert (profiles(shop), *last(shop, 'quality, drivers')) == kept

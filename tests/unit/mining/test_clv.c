@@ -210,10 +210,36 @@ test_refuses_what_cannot_be(void **unused)
 }
 
 
+/* Nearly everybody leaves at the same rate: a and b grow without end. */
+static void
+test_large_parameters_stay_numbers(void **state)
+{
+    double         n, before;
+    mining_buyer_t buyer = {3, 10, 25, 1};
+    mining_bgnbd_t model = {0.5, 4, 99.9, 299.7, 0, 0};
+
+    (void) state;
+    before = mining_bgnbd_expected(&model, &buyer, 12);
+    model.a = 100.1;
+    model.b = 300.3;
+    n = mining_bgnbd_expected(&model, &buyer, 12);
+    assert_true(fabs(n / before - 1) < 1e-3);
+
+    model.a = 2416818;
+    model.b = 8858641;
+    n = mining_bgnbd_expected(&model, &buyer, 12);
+    assert_true(n > 0 && n < 1);
+    model.alpha = 1e-7;
+    n = mining_bgnbd_expected(&model, &buyer, 1e6);
+    assert_true(isfinite(n) && n >= 0);
+}
+
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_large_parameters_stay_numbers),
         cmocka_unit_test(test_finds_what_it_was_drawn_from),
         cmocka_unit_test(test_survives_that_nobody_leaves),
         cmocka_unit_test(test_published_forecasts),
