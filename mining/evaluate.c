@@ -21,6 +21,7 @@ typedef struct {
 
 static const evaluate_task_t evaluate_tasks[] = {
     {"clv", mining_evaluate_clv, "--summary FILE"},
+    {"recommend", mining_evaluate_recommend, "--train FILE --test FILE"},
 
     {NULL, NULL, NULL}};
 

@@ -14,6 +14,7 @@
 
 
 int mining_evaluate_clv(int argc, char **argv);
+int mining_evaluate_recommend(int argc, char **argv);
 
 
 #pragma GCC visibility pop

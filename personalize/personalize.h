@@ -188,4 +188,8 @@ personalize_str_t personalize_slot_rest(personalize_scanner_t *scanner);
 
 #pragma GCC visibility pop
 
+#include "recommend.h"
+
+#include "recommend.h" /* the next item of a session */
+
 #endif /* PERSONALIZE_H_INCLUDED_ */
