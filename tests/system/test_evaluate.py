@@ -134,7 +134,7 @@ def test_recommend_learns_a_walk_and_repeats_itself(tmp_path):
     for train in ('train.csv', 'train.tsv.gz'):
         got.append(foretell(
             '--train', str(tmp_path / train), '--test',
-            str(tmp_path / 'test.csv'), '--trials', '12', '--model',
+            str(tmp_path / 'test.csv'), '--trials', '6', '--model',
             str(tmp_path / 'model')))
         models.append((tmp_path / 'model').read_bytes())
     assert models[0] == models[1]
