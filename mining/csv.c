@@ -8,8 +8,8 @@
  * file.  For that the whole row stays in the buffer until it is done, which
  * bounds it to MINING_CSV_ROW_MAX bytes.
  *
- * Accepted beyond the standard: a BOM, LF and CRLF mixed, no line feed at the
- * end, empty lines (skipped).
+ * Accepted beyond the standard: another separator, a BOM, LF and CRLF mixed,
+ * no line feed at the end, empty lines (skipped).
  */
 
 #include <string.h>
@@ -33,12 +33,29 @@ mining_csv_start(mining_csv_t *csv, mining_csv_read_pt read, void *ctx)
     csv->line = 0;
     csv->next_line = 1;
     csv->reason = NULL;
+    csv->separator = ',';
     csv->nfields = 0;
     csv->pos = 0;
     csv->len = 0;
     csv->ended = 0;
     csv->started = 0;
     csv->failed = 0;
+}
+
+
+/* The first of tab, semicolon and comma that the first line has. */
+static void
+csv_detect(mining_csv_t *csv)
+{
+    size_t i;
+
+    csv->separator = ',';
+    for (i = csv->pos; i < csv->len && csv->buf[i] != '\n'; i++) {
+        if (csv->buf[i] == '\t' || csv->buf[i] == ';' || csv->buf[i] == ',') {
+            csv->separator = (unsigned char) csv->buf[i];
+            return;
+        }
+    }
 }
 
 
@@ -72,6 +89,9 @@ csv_fill(mining_csv_t *csv)
         if (csv->len >= 3 && memcmp(csv->buf, "\357\273\277", 3) == 0) {
             csv->pos = 3;
         }
+        if (csv->separator == MINING_CSV_DETECT) {
+            csv_detect(csv);
+        }
     }
 }
 
@@ -83,15 +103,16 @@ csv_at(const mining_csv_t *csv, size_t pos)
 }
 
 
-/* At the end of a field: takes the comma or the line's end. */
+/* At the end of a field: takes the separator or the line's end. */
 static const char *
 csv_field_end(mining_csv_t *csv, csv_row_t *row)
 {
-    switch (csv_at(csv, row->pos)) {
-    case ',':
+    if (csv_at(csv, row->pos) == csv->separator) {
         row->pos++;
         return NULL;
+    }
 
+    switch (csv_at(csv, row->pos)) {
     case '\r':
         if (csv_at(csv, row->pos + 1) != '\n') {
             return "a carriage return stands outside quotes";
@@ -155,7 +176,7 @@ csv_bare(mining_csv_t *csv, csv_row_t *row)
     for (;; row->pos++) {
         c = csv_at(csv, row->pos);
 
-        if (c == ',' || c == '\n' || c == '\r' || c == -1) {
+        if (c == csv->separator || c == '\n' || c == '\r' || c == -1) {
             return NULL;
         }
         if (c == '"') {

@@ -41,6 +41,8 @@ static const evaluate_task_t evaluate_tasks[] = {
 
     {"churn", mining_evaluate_churn, "the same, with the main drivers"},
 
+    {"recommend", mining_evaluate_recommend, "--train FILE --test FILE"},
+
     {NULL, NULL, NULL}};
 
 

@@ -74,6 +74,8 @@ mining_result_e mining_clv_fit_say(const char *path,
 /* evaluate_clv_history.c: evaluate clv --transactions. */
 mining_result_e mining_clv_history(const mining_clv_words_t *words);
 
+int mining_evaluate_recommend(int argc, char **argv);
+
 
 #pragma GCC visibility pop
 

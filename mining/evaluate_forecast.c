@@ -26,7 +26,7 @@
 
 #include "evaluate.h"
 #include "learn/forecast.h"
-#include "table_file.h"
+#include "matrix_file.h"
 
 
 #define FORECAST_WEEKS   8
@@ -67,7 +67,7 @@ forecast_date(const forecast_file_t *f, size_t day, char *text, size_t size)
 
 
 static mining_result_e
-forecast_days(forecast_file_t *f, const mining_table_t *table)
+forecast_days(forecast_file_t *f, const mining_matrix_t *table)
 {
     size_t        i;
     int64_t       us, *at, last;
@@ -117,14 +117,14 @@ forecast_days(forecast_file_t *f, const mining_table_t *table)
 static mining_result_e
 forecast_read(forecast_file_t *f)
 {
-    mining_table_t  table;
+    mining_matrix_t table;
     mining_result_e rc;
 
-    rc = mining_table_read(&table, f->path, f->value, f->date);
+    rc = mining_matrix_read(&table, f->path, f->value, f->date);
     if (rc == MINING_OK) {
         rc = forecast_days(f, &table);
     }
-    mining_table_free(&table);
+    mining_matrix_free(&table);
 
     return rc;
 }

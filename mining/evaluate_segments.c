@@ -15,7 +15,7 @@
 
 #include "evaluate.h"
 #include "learn/segments.h"
-#include "table_file.h"
+#include "matrix_file.h"
 
 
 #define SEGMENTS_STARTS      50
@@ -38,7 +38,7 @@ typedef struct {
     unsigned          seed;
     unsigned          k; /* 0: auto */
     double            fuzziness;
-    mining_table_t    table;
+    mining_matrix_t   table;
     mining_scaled_t   scaled;
     mining_points_t   points;
     mining_clusters_t clusters;
@@ -52,7 +52,7 @@ segments_read(segments_t *s)
     unsigned        column;
     mining_result_e rc;
 
-    rc = mining_table_read(&s->table, s->path, s->columns, s->id);
+    rc = mining_matrix_read(&s->table, s->path, s->columns, s->id);
     if (rc != MINING_OK) {
         return rc;
     }
@@ -353,7 +353,7 @@ mining_evaluate_segments(int argc, char **argv)
 
     mining_clusters_free(&s.clusters);
     free(s.scaled.scaled);
-    mining_table_free(&s.table);
+    mining_matrix_free(&s.table);
 
     return rc == MINING_OK ? MINING_EXIT_OK : MINING_EXIT_FAILED;
 }

@@ -29,7 +29,7 @@ mining_file_open(mining_file_t *file, const char *path)
     fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO)
                                 : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) != 0) {
-        mining_say("load: %s: %s", path, strerror(errno));
+        mining_say("%s: %s", path, strerror(errno));
         if (fd >= 0) {
             (void) close(fd);
         }
@@ -37,7 +37,7 @@ mining_file_open(mining_file_t *file, const char *path)
     }
 
     if (S_ISDIR(st.st_mode)) {
-        mining_say("load: %s: is a directory", path);
+        mining_say("%s: is a directory", path);
         (void) close(fd);
         return MINING_INVALID;
     }

@@ -604,6 +604,7 @@ typedef struct {
     uint64_t           line;      /* where the row begins, from 1 */
     uint64_t           next_line; /* where the next one begins */
     const char        *reason;    /* of INVALID: a static sentence */
+    int                separator; /* ',' unless set after the start */
     tracker_str_t      raw;       /* the row as it stood, for rejects */
     tracker_str_t      fields[MINING_CSV_COLUMNS_MAX];
     unsigned           nfields;
@@ -615,6 +616,9 @@ typedef struct {
     char               text[MINING_CSV_ROW_MAX]; /* unquoted fields */
     char               buf[2 * MINING_CSV_ROW_MAX];
 } mining_csv_t;
+
+/* A separator: the first of tab, semicolon and comma in the first line. */
+#define MINING_CSV_DETECT 0
 
 void mining_csv_start(mining_csv_t *csv, mining_csv_read_pt read, void *ctx);
 /*

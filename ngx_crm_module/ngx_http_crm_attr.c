@@ -508,6 +508,7 @@ static const struct {
     {ngx_string("session.entry"), ngx_http_crm_attr_entry},
     {ngx_string("session.referrer"), ngx_http_crm_attr_referrer},
     {ngx_string("session.items"), ngx_http_crm_attr_items},
+    {ngx_string("session.recs"), ngx_http_crm_model_recs},
     {ngx_string("session.category"), ngx_http_crm_attr_category},
     {ngx_string("session.cart_items"), ngx_http_crm_attr_cart},
     {ngx_string("session.cart_value"), ngx_http_crm_attr_cart},

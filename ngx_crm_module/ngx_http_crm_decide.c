@@ -5,6 +5,8 @@
  *     {"visitor":"0193…","slots":{"home-hero":{"campaign":"welcome",
  *      "variant":"a","content":"<p>…</p>"},"footer":null}}
  *
+ * recs=N adds products that the session may want next.
+ *
  * For apps and scripts that draw a page by themselves.  What was answered
  * counts as shown.  Names are checked against the alphabet of docs/campaigns.md
  * and answered once each, so that the object has no member twice.
@@ -14,6 +16,9 @@
 
 
 #define NGX_HTTP_CRM_DECIDE_SLOTS TRACKER_EVENT_SLOTS_MAX
+#define NGX_HTTP_CRM_DECIDE_ASKED(r, name, arg)                                \
+    (ngx_http_arg(r, (u_char *) name, sizeof(name) - 1, arg) == NGX_OK         \
+        && (arg)->len > 0)
 /* what surrounds one slot's texts, in bytes, generously */
 #define NGX_HTTP_CRM_DECIDE_FRAME 64
 
@@ -70,7 +75,8 @@ ngx_http_crm_decide_send(
 
 /* A problem document (RFC 9457) that names the argument and the remedy. */
 static ngx_int_t
-ngx_http_crm_decide_problem(ngx_http_request_t *r, const char *detail)
+ngx_http_crm_decide_problem(
+    ngx_http_request_t *r, const char *argument, const char *detail)
 {
     u_char   *p;
     ngx_str_t body;
@@ -83,8 +89,8 @@ ngx_http_crm_decide_problem(ngx_http_request_t *r, const char *detail)
 
     p = ngx_snprintf(body.data, 512,
         "{\"title\":\"Bad Request\",\"status\":400,\"detail\":\"argument "
-        "\\\"slots\\\" %s\"}\n",
-        detail);
+        "\\\"%s\\\" %s\"}\n",
+        argument, detail);
     body.len = p - body.data;
 
     return ngx_http_crm_decide_send(r, NGX_HTTP_BAD_REQUEST, &type, &body);
@@ -101,8 +107,13 @@ ngx_http_crm_decide_names(
     ngx_str_t  arg;
     ngx_uint_t n;
 
-    if (ngx_http_arg(r, (u_char *) "slots", 5, &arg) != NGX_OK || arg.len == 0)
-    {
+    *nslots = 0;
+
+    if (!NGX_HTTP_CRM_DECIDE_ASKED(r, "slots", &arg)) {
+        if (NGX_HTTP_CRM_DECIDE_ASKED(r, "recs", &arg)) {
+            return NULL;
+        }
+
         return "is missing: name 1 to 16 slots, for example slots=home-hero";
     }
 
@@ -116,7 +127,7 @@ ngx_http_crm_decide_names(
     ngx_unescape_uri(&dst, &src, arg.len, 0);
     end = dst;
 
-    for (*nslots = 0; p <= end; p += len + 1) {
+    for (; p <= end; p += len + 1) {
         for (len = 0; p + len < end && p[len] != ','; len++) { /* void */
         }
 
@@ -199,15 +210,56 @@ ngx_http_crm_decide_slot(
 }
 
 
+/* How many recommendations are asked for; NGX_ERROR: no such number. */
+static ngx_int_t
+ngx_http_crm_decide_recs_asked(ngx_http_request_t *r)
+{
+    ngx_int_t n;
+    ngx_str_t arg;
+
+    if (!NGX_HTTP_CRM_DECIDE_ASKED(r, "recs", &arg)) {
+        return 0;
+    }
+
+    n = ngx_atoi(arg.data, arg.len);
+
+    return n >= 1 && n <= NGX_HTTP_CRM_RECS_MAX ? n : NGX_ERROR;
+}
+
+
+/* The first n of the list, as a member of the object. */
+static char *
+ngx_http_crm_decide_recs(
+    char *p, const char *end, personalize_str_t list, ngx_int_t n)
+{
+    size_t            pos;
+    ngx_int_t         i;
+    personalize_str_t name;
+
+    p = ngx_http_crm_decide_put(p, end, "},\"recs\":[");
+    pos = 0;
+
+    for (i = 0; i < n && personalize_list_next(list, &pos, &name); i++) {
+        p = ngx_http_crm_decide_put(p, end, i > 0 ? "," : "");
+        p = ngx_http_crm_decide_text(p, end, name.data, name.len);
+    }
+
+    return ngx_http_crm_decide_put(p, end, "]}\n");
+}
+
+
 static ngx_int_t
 ngx_http_crm_decide_write(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     const ngx_http_crm_decided_t *slots, ngx_uint_t nslots, ngx_str_t *body)
 {
     char      *p, *end, id[TRACKER_UUID_TEXT];
     size_t     size;
+    ngx_int_t  nrecs;
     ngx_uint_t n;
 
-    size = NGX_HTTP_CRM_DECIDE_FRAME + TRACKER_UUID_TEXT;
+    nrecs = ngx_http_crm_decide_recs_asked(r);
+    size = 2 * NGX_HTTP_CRM_DECIDE_FRAME + TRACKER_UUID_TEXT + 6 * ctx->recs.len
+           + 4 * NGX_HTTP_CRM_RECS_MAX;
 
     for (n = 0; n < nslots; n++) {
         size += NGX_HTTP_CRM_DECIDE_FRAME + slots[n].name.len;
@@ -243,7 +295,8 @@ ngx_http_crm_decide_write(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
         p = p != NULL ? ngx_http_crm_decide_slot(p, end, &slots[n]) : NULL;
     }
 
-    p = ngx_http_crm_decide_put(p, end, "}}\n");
+    p = nrecs > 0 ? ngx_http_crm_decide_recs(p, end, ctx->recs, nrecs)
+                  : ngx_http_crm_decide_put(p, end, "}}\n");
 
     if (p == NULL) {
         return NGX_ERROR;
@@ -258,7 +311,7 @@ ngx_http_crm_decide_write(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
 ngx_int_t
 ngx_http_crm_decide_handler(ngx_http_request_t *r)
 {
-    ngx_int_t                 rc;
+    ngx_int_t                 rc, nrecs;
     ngx_str_t                 body;
     ngx_str_t                 type = ngx_string("application/json");
     ngx_uint_t                n, nslots;
@@ -285,7 +338,18 @@ ngx_http_crm_decide_handler(ngx_http_request_t *r)
     wrong = ngx_http_crm_decide_names(r, slots, &nslots);
 
     if (wrong != NULL) {
-        return ngx_http_crm_decide_problem(r, wrong);
+        return ngx_http_crm_decide_problem(r, "slots", wrong);
+    }
+
+    nrecs = ngx_http_crm_decide_recs_asked(r);
+
+    if (nrecs == NGX_ERROR) {
+        return ngx_http_crm_decide_problem(
+            r, "recs", "is no number from 1 to 20");
+    }
+
+    if (nrecs > 0) {
+        ngx_http_crm_offer_recs(r, ctx);
     }
 
     for (n = 0; n < nslots; n++) {

@@ -23,7 +23,8 @@ typedef struct {
 } ngx_http_crm_file_mark_t;
 
 /* Loads and checks the file and puts it in the place of the one before.
- * NGX_ERROR: that one stays, and `fault` says what is wrong. */
+ * NGX_ERROR: that one stays, and `fault` says what is wrong.  NGX_AGAIN: the
+ * loader itself will count it and say how it went. */
 typedef ngx_int_t (*ngx_http_crm_load_pt)(
     ngx_http_crm_watch_t *watch, void *data, u_char *fault);
 
@@ -46,6 +47,15 @@ void ngx_http_crm_watch_exit(ngx_http_crm_main_conf_t *cmcf);
 /* The whole file, to be freed with ngx_free; NULL: `fault` says why. */
 u_char *ngx_http_crm_watch_read(
     ngx_http_crm_watch_t *watch, size_t max, size_t *len, u_char *fault);
+
+/* ---- ngx_http_crm_model.c: what a session may want next ------------------ */
+
+#define NGX_HTTP_CRM_RECS_MAX 20
+
+char *ngx_http_crm_model_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+/* Gives the list session.recs; absent without a model. */
+void ngx_http_crm_model_recs(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value);
 
 /* ---- ngx_http_crm_geo.c: where an address is ---------------------------- */
 

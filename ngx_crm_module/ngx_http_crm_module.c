@@ -152,6 +152,20 @@ static ngx_command_t ngx_http_crm_commands[] = {
       0,
       NULL },
 
+    { ngx_string("crm_model"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_crm_model_conf,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("crm_item"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_crm_loc_conf_t, item),
+      NULL },
+
     { ngx_string("crm_bots"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
       ngx_http_crm_bots_conf,
@@ -420,6 +434,10 @@ ngx_http_crm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->places, prev->places, NULL);
     ngx_conf_merge_msec_value(
         conf->budget, prev->budget, NGX_HTTP_CRM_BUDGET_DEFAULT);
+    if (conf->item == NULL) {
+        conf->item = prev->item;
+    }
+
     ngx_conf_merge_ptr_value(conf->link, prev->link, NULL);
     ngx_conf_merge_ptr_value(conf->consent, prev->consent, NULL);
     ngx_conf_merge_ptr_value(conf->anonymize, prev->anonymize, NULL);

@@ -31,6 +31,7 @@ typedef struct ngx_http_crm_campaigns_s ngx_http_crm_campaigns_t;
 typedef struct ngx_http_crm_extracts_s  ngx_http_crm_extracts_t;
 typedef struct ngx_http_crm_geo_s       ngx_http_crm_geo_t;
 typedef struct ngx_http_crm_clients_s   ngx_http_crm_clients_t;
+typedef struct ngx_http_crm_model_s     ngx_http_crm_model_t;
 typedef struct ngx_http_crm_watch_s     ngx_http_crm_watch_t;
 typedef struct ngx_http_crm_watcher_s   ngx_http_crm_watcher_t;
 typedef struct ngx_http_crm_health_s    ngx_http_crm_health_t;
@@ -86,6 +87,7 @@ typedef enum {
     NGX_HTTP_CRM_EXTRACT_SKIPPED, /* forms and replies not looked at */
     NGX_HTTP_CRM_BOT_EVENTS,      /* events labelled as those of a bot */
     NGX_HTTP_CRM_GEOIP_ERRORS,    /* look-ups that met a damaged file */
+    NGX_HTTP_CRM_RECS,            /* lists of recommendations made */
     NGX_HTTP_CRM_FILES_LOADED,    /* new versions of files taken */
     NGX_HTTP_CRM_FILES_REFUSED,   /* new versions with a fault */
     NGX_HTTP_CRM_DRY_RUN_EVENTS,  /* kept back by crm_dry_run */
@@ -137,6 +139,7 @@ typedef struct {
     ngx_uint_t  extracts;        /* crm_extract json somewhere */
     ngx_http_crm_geo_t    *geo;  /* crm_geoip, in their order */
     ngx_http_crm_robots_t *robots;  /* crm_bots; NULL: nobody is one */
+    ngx_http_crm_model_t  *models;  /* crm_model */
     ngx_http_crm_watch_t  *watches; /* files that may get a new version */
 
     struct {
@@ -220,6 +223,8 @@ typedef struct {
     ngx_array_t           *keys;            /* of ngx_http_crm_key_t */
     ngx_array_t           *origins;         /* of ngx_str_t; "any" for all */
 
+    ngx_http_complex_value_t *item; /* crm_item; NULL: pages show none */
+
     ngx_http_crm_extracts_t *extracts;    /* crm_extract; NULL: none */
     size_t                   extract_max; /* crm_extract_max, bytes */
 
@@ -269,6 +274,7 @@ typedef struct {
 
     personalize_str_t unit;  /* visitor id as text: what variants hash */
     personalize_str_t items; /* session.items as a packed list, once made */
+    personalize_str_t recs;  /* session.recs likewise */
 
     unsigned has_visitor : 1; /* visitor and sid are set */
     unsigned visitor_new : 1; /* no good cookie came */
@@ -668,6 +674,7 @@ ngx_int_t ngx_http_crm_offer_slot(ngx_http_request_t *r,
 void ngx_http_crm_offer_shown(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     const tracker_shown_t *shown);
 /* $crm_segment: customer.rfm.segment of the profile. */
+void ngx_http_crm_offer_recs(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
 ngx_int_t ngx_http_crm_offer_segment(
     ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
 

@@ -447,21 +447,25 @@ ngx_http_crm_offer_wait(ngx_http_request_t *r, ngx_http_crm_offer_t *offer,
 }
 
 
-/* 1 if this location may ask for decisions, and there are campaigns. */
+/* 1 if this location may ask for decisions, and there is what decides. */
 static ngx_uint_t
 ngx_http_crm_offer_wanted(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
 {
     ngx_http_crm_loc_conf_t  *clcf;
     ngx_http_core_loc_conf_t *core;
+    ngx_http_crm_main_conf_t *cmcf;
 
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_crm_module);
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
     core = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
     return clcf->enable && clcf->collect == NGX_HTTP_CRM_COLLECT_OFF
            && (ngx_http_crm_has_slots(clcf)
                || core->handler == ngx_http_crm_decide_handler)
-           && ctx->site->set != NULL
-           && personalize_set_campaigns(ctx->site->set) > 0;
+           && ((ctx->site->set != NULL
+                   && personalize_set_campaigns(ctx->site->set) > 0)
+               || (core->handler == ngx_http_crm_decide_handler
+                   && cmcf->models != NULL));
 }
 
 
@@ -645,6 +649,25 @@ ngx_http_crm_offer_shown(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     if (ctx->shown != NULL && ctx->nshown < TRACKER_EVENT_SLOTS_MAX) {
         ctx->shown[ctx->nshown++] = *shown;
     }
+}
+
+
+/* For whoever asks beside all slots: ctx->recs, which stays empty for robots
+ * and without a model. */
+void
+ngx_http_crm_offer_recs(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
+{
+    personalize_str_t   path = {"session.recs", 12};
+    personalize_value_t value;
+
+    if (ngx_http_crm_is_bot(r, ctx) || ngx_http_crm_dry_run(r)
+        || ngx_http_crm_consent_hides(ctx, path))
+    {
+        return;
+    }
+
+    ngx_http_crm_offer_load_now(r->main, ctx);
+    ngx_http_crm_model_recs(r->main, ctx, path, &value);
 }
 
 

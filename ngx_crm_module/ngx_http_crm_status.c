@@ -67,6 +67,7 @@ const ngx_http_crm_counter_t ngx_http_crm_counter[NGX_HTTP_CRM_NCOUNTERS] = {
     {"extract_skipped", NULL, 0, "forms and replies not looked at"},
     {"bot_events", NULL, 0, "events labelled as those of a robot"},
     {"geoip_errors", NULL, 0, "look-ups that met damage in a file of places"},
+    {"recs", NULL, 0, "lists of recommendations made"},
     {"files_loaded", NULL, 0, "new versions of watched files taken"},
     {"files_refused", NULL, 0, "new versions of watched files with a fault"},
     {"dry_run_events", NULL, 0, "events that crm_dry_run kept back"},

@@ -1,8 +1,8 @@
 /*
  * ngx_http_crm_watch.c - takes new versions of files without a restart.
  *
- * A timer looks once a second at the files that geo data and bot lists come
- * from.  One that has become another, and has stood still for a second, is
+ * A timer looks once a second at the files that geo data, bot lists and models
+ * come from.  One that has become another, and has stood still for a second, is
  * loaded and checked; only a good one replaces what is there.  A bad or
  * missing one changes nothing but a counter and one line in the log.
  *
@@ -99,6 +99,7 @@ ngx_http_crm_watch_look(
     ngx_http_crm_main_conf_t *cmcf, ngx_http_crm_watch_t *watch)
 {
     u_char                   fault[NGX_HTTP_CRM_FAULT_BYTES];
+    ngx_int_t                rc;
     struct stat              sb;
     ngx_http_crm_file_mark_t now;
 
@@ -127,7 +128,13 @@ ngx_http_crm_watch_look(
     watch->loaded = now;
     fault[0] = '\0';
 
-    if (watch->load(watch, watch->data, fault) == NGX_OK) {
+    rc = watch->load(watch, watch->data, fault);
+
+    if (rc == NGX_AGAIN) {
+        return;
+    }
+
+    if (rc == NGX_OK) {
         ngx_http_crm_count(cmcf, NGX_HTTP_CRM_FILES_LOADED);
         ngx_log_error(NGX_LOG_NOTICE, cmcf->log, 0,
             "crm has taken a new \"%V\"", &watch->path);

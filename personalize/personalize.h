@@ -344,6 +344,7 @@ personalize_str_t personalize_slot_rest(personalize_scanner_t *scanner);
 
 #pragma GCC visibility pop
 
-#include "intent.h" /* likelihood to buy */
+#include "intent.h"    /* likelihood to buy */
+#include "recommend.h" /* the next item of a session */
 
 #endif /* PERSONALIZE_H_INCLUDED_ */

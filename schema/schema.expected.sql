@@ -1627,6 +1627,34 @@ ALTER FUNCTION crm.person_visitors(site text, customer text, visitor uuid) OWNER
 
 COMMENT ON FUNCTION crm.person_visitors(site text, customer text, visitor uuid) IS 'The browsers of a person: that one, and those identified as the customer.';
 
+CREATE FUNCTION crm.publish_apply(site text, parts text[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    apply   text;
+    done    bigint;
+    changed bigint := 0;
+begin
+    /* Profiles always: what they recommend rests on products. */
+    for apply in select p.apply from crm.part as p
+                  where p.part = any ($2) or p.apply = 'crm.publish_profiles'
+                  group by p.apply order by min(p.step), p.apply
+    loop
+        execute 'select ' || apply || '($1)' into done using $1;
+        changed := changed + done;
+    end loop;
+
+    perform pg_notify('crm_profiles', $1);
+
+    return changed;
+end
+$_$;
+
+ALTER FUNCTION crm.publish_apply(site text, parts text[]) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION crm.publish_apply(site text, parts text[]) IS 'Puts what is in force in its place and tells nginx; part of etl.publish.';
+
 CREATE FUNCTION crm.publish_check(site text, runs bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1753,20 +1781,13 @@ begin
                        then crm.recs(p_site, t.attributes -> 'last_items',
                                      recs_max)
                        else favourite end)) as attributes
-      from (select coalesce(f.customer_id, m.customer_id) as customer_id,
-                   coalesce(f.attributes, '{}')
-                   || coalesce(m.attributes, '{}') as attributes
-              from (select r.customer_id, r.attributes
-                      from crm.published as p
-                      join crm.result_profile as r
-                        on r.run = p.run and r.part = p.part
-                     where p.site = p_site and p.part = 'features') as f
-              full join (select r.customer_id, r.attributes
-                           from crm.published as p
-                           join crm.result_profile as r
-                             on r.run = p.run and r.part = p.part
-                          where p.site = p_site and p.part = 'rfm') as m
-                on m.customer_id = f.customer_id) as t
+      from (select r.customer_id,
+                   crm.merged(r.attributes order by r.part) as attributes
+              from crm.published as p
+              join crm.result_profile as r
+                on r.run = p.run and r.part = p.part
+             where p.site = p_site
+             group by r.customer_id) as t
       join crm.customer as c
         on c.site = p_site and c.customer_id = t.customer_id;
 
@@ -1928,10 +1949,12 @@ CREATE FUNCTION crm.run_forget(runs bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
+declare
+    place text;
 begin
-    delete from crm.result_profile as r where r.run = any ($1);
-    delete from crm.result_popular as r where r.run = any ($1);
-    delete from crm.result_coviewed as r where r.run = any ($1);
+    for place in select distinct p.results from crm.part as p order by 1 loop
+        execute 'delete from ' || place || ' where run = any ($1)' using $1;
+    end loop;
 end
 $_$;
 
@@ -2585,6 +2608,66 @@ ALTER FUNCTION etl.claim(list jsonb) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.claim(list jsonb) IS 'Takes message ids, [{i, s: site, m: id, d: day}]; the i of those that are new.';
 
+CREATE FUNCTION etl.clv_buyers(run bigint, as_of timestamp with time zone) RETURNS TABLE(customer_id text, x bigint, t_x double precision, t double precision, spend double precision, held_x bigint, held_t_x double precision, held_t double precision, held_spend double precision, later bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET work_mem TO '64MB'
+    SET jit TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site  constant text := crm.run_site($1);
+    p_since constant timestamptz := crm.run_since($1, $2);
+    p_last  constant date := $2::date;
+    p_cut   date;
+begin
+    /* A third of what is known is held back, to test the forecast on. */
+    select f.day + (p_last - f.day) * 2 / 3 into p_cut
+      from (select min(f.ordered_at)::date as day
+              from crm.order_fact as f
+             where f.site = p_site and f.customer_id is not null
+               and f.ordered_at <= $2 and f.ordered_at >= p_since
+               and f.amount > 0) as f;
+
+    return query
+    with days as (
+        /* What is bought on one day is one purchase. */
+        select f.customer_id, f.ordered_at::date as day,
+               sum(f.amount)::float8 as amount
+          from crm.order_fact as f
+         where f.site = p_site and f.customer_id is not null
+           and f.ordered_at <= $2 and f.ordered_at >= p_since
+           and f.amount > 0
+         group by f.customer_id, f.ordered_at::date
+    ), marked as (
+        select d.*, min(d.day) over (partition by d.customer_id) as first
+          from days as d
+    )
+    select m.customer_id, count(*) - 1,
+           (max(m.day) - m.first) / 7.0::float8,
+           (p_last - m.first) / 7.0::float8,
+           avg(m.amount order by m.day) filter (where m.day > m.first),
+           case when m.first <= p_cut
+                then count(*) filter (where m.day <= p_cut) - 1 end,
+           case when m.first <= p_cut
+                then (max(m.day) filter (where m.day <= p_cut) - m.first)
+                     / 7.0::float8 end,
+           case when m.first <= p_cut
+                then (p_cut - m.first) / 7.0::float8 end,
+           avg(m.amount order by m.day)
+               filter (where m.day > m.first and m.day <= p_cut),
+           count(*) filter (where m.day > p_cut)
+      from marked as m
+     group by m.customer_id, m.first
+     order by m.customer_id collate "C";
+end
+$_$;
+
+ALTER FUNCTION etl.clv_buyers(run bigint, as_of timestamp with time zone) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.clv_buyers(run bigint, as_of timestamp with time zone) IS 'Per customer in weeks: repeat purchases, last, age, mean spent; held_*: as two thirds of the time knew it, later: what it bought after that.';
+
 CREATE FUNCTION etl.drop_partitions(before date) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3157,6 +3240,69 @@ ALTER FUNCTION etl.load_products(batch bigint) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.load_products(batch bigint) IS 'Upserts products from pg_temp.load_products; returns the rows kept.';
 
+CREATE FUNCTION etl.mine_compare(run bigint, as_of timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    SET work_mem TO '64MB'
+    SET jit TO 'off'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site constant text := crm.run_site($1);
+    old    record;
+    found  jsonb;
+    nrows  bigint := 0;
+    nruns  bigint := 0;
+    words  text := 'no forecast has come due';
+begin
+    for old in select r.id, (r.data ->> 'to')::timestamptz as since, r.due_at
+                 from crm.run as r
+                where r.site = p_site and r.task = 'clv'
+                  and r.state in ('done', 'published', 'withdrawn')
+                  and r.outcome is null and r.due_at <= $2
+                order by r.id
+    loop
+        with bought as (
+            select f.customer_id, count(distinct f.ordered_at::date) as n
+              from crm.order_fact as f
+             where f.site = p_site and f.customer_id is not null
+               and f.ordered_at > old.since and f.ordered_at <= old.due_at
+               and f.ordered_at::date > old.since::date and f.amount > 0
+             group by f.customer_id
+        ), pairs as (
+            select (p.attributes #>> '{clv,purchases_13w}')::float8 as said,
+                   coalesce(b.n, 0) as was
+              from crm.result_profile as p
+              left join bought as b on b.customer_id = p.customer_id
+             where p.run = old.id and p.part = 'clv'
+        )
+        select jsonb_build_object(
+                   'customers', count(*),
+                   'expected', round(coalesce(sum(p.said), 0)::numeric, 2),
+                   'actual', coalesce(sum(p.was), 0),
+                   'mae', round(avg(abs(p.said - p.was))::numeric, 6))
+          into found from pairs as p;
+
+        update crm.run as r set outcome = found where r.id = old.id;
+        nrows := nrows + (found ->> 'customers')::bigint;
+        nruns := nruns + 1;
+        words := format('run %s foretold %s purchases in 13 weeks, %s were '
+                        'made', old.id, found ->> 'expected',
+                        found ->> 'actual');
+    end loop;
+
+    perform etl.run_tell($1, jsonb_build_object(
+        'rows_in', nrows, 'rows_out', nruns, 'summary', words));
+
+    return nruns;
+end
+$_$;
+
+ALTER FUNCTION etl.mine_compare(run bigint, as_of timestamp with time zone) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.mine_compare(run bigint, as_of timestamp with time zone) IS 'Puts what happened beside what runs foretold, once its time has come.';
+
 CREATE FUNCTION etl.mine_coviewed(run bigint, as_of timestamp with time zone) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3679,10 +3825,12 @@ CREATE FUNCTION etl.publish(site text, runs bigint[]) RETURNS bigint
     AS $_$
 #variable_conflict use_column
 declare
-    p_site   alias for $1;
-    p_runs   alias for $2;
-    runs_max constant int := 5;  /* per task, whose results are kept */
-    changed  bigint := 0;
+    p_site    alias for $1;
+    p_runs    alias for $2;
+    runs_max  constant int := 5;   /* per task, whose results are kept */
+    dues_max  constant int := 60;  /* per task, kept for what they foretold */
+    forgotten bigint[];
+    changed   bigint;
 begin
     perform pg_advisory_xact_lock(
                 hashtextextended('crm.publish ' || p_site, 0));
@@ -3700,25 +3848,23 @@ begin
        set state = 'published'
      where r.id = any (p_runs) and r.state <> 'published';
 
-    if exists (select from crm.run as r
-                where r.id = any (p_runs)
-                  and r.parts && array['popular', 'coviewed'])
-    then
-        changed := crm.publish_products(p_site);
-    end if;
-    changed := changed + crm.publish_profiles(p_site);
+    changed := crm.publish_apply(p_site, array(
+        select distinct t.part
+          from crm.run as r cross join lateral unnest(r.parts) as t (part)
+         where r.id = any (p_runs)));
 
-    perform crm.run_forget(array(
+    forgotten := array(
         select t.id
-          from (select r.id, row_number() over (
+          from (select r.id, r.due_at, r.outcome, row_number() over (
                            partition by r.task order by r.id desc) as n
                   from crm.run as r
                  where r.site = p_site
-                   and r.state in ('done', 'published')) as t
-         where t.n > runs_max
-           and t.id not in (select p.run from crm.published as p)));
-
-    perform pg_notify('crm_profiles', p_site);
+                   and r.state in ('done', 'published', 'withdrawn')) as t
+         where t.n > case when t.due_at is not null and t.outcome is null
+                          then dues_max else runs_max end
+           and t.id not in (select p.run from crm.published as p));
+    perform crm.run_forget(forgotten);
+    update crm.run as r set state = 'dropped' where r.id = any (forgotten);
 
     return changed;
 end
@@ -3776,6 +3922,80 @@ $$;
 ALTER FUNCTION etl.rejects(after bigint, most integer) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.rejects(after bigint, most integer) IS 'Refused events that are to be replayed, behind the given id.';
+
+CREATE FUNCTION etl.result_put(run bigint, part text, rows jsonb) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site constant text := crm.run_site($1);
+    nrows  bigint;
+begin
+    if not exists (select from crm.part as p
+                    where p.part = $2 and p.results = 'crm.result_profile')
+    then
+        raise exception 'no result about customers is called "%"', $2
+            using errcode = 'CRM02', hint = 'its row in crm.part is missing';
+    end if;
+
+    /* Who was erased meanwhile has no row any more. */
+    insert into crm.result_profile (run, part, customer_id, attributes)
+    select $1, $2, r.id, r.attributes
+      from jsonb_to_recordset($3) as r (id text, attributes jsonb)
+      join crm.customer as c on c.site = p_site and c.customer_id = r.id
+    on conflict (run, part, customer_id) do update
+       set attributes = excluded.attributes;
+    get diagnostics nrows = row_count;
+
+    return nrows;
+end
+$_$;
+
+ALTER FUNCTION etl.result_put(run bigint, part text, rows jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.result_put(run bigint, part text, rows jsonb) IS 'Results about customers: a list of {id, attributes}; returns rows kept.';
+
+CREATE FUNCTION etl.rollback(run bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    p_site text;
+    parts  text[];
+begin
+    select r.site into p_site from crm.run as r where r.id = $1;
+    perform pg_advisory_xact_lock(
+                hashtextextended('crm.publish ' || coalesce(p_site, ''), 0));
+    parts := array(select p.part from crm.published as p where p.run = $1);
+    if cardinality(parts) = 0 then
+        raise exception 'run % is not in force', $1
+            using errcode = 'CRM04',
+                  hint = 'crm-mine status names the runs that are';
+    end if;
+
+    update crm.run as r set state = 'withdrawn' where r.id = $1;
+
+    /* The newest run before it, else nothing. */
+    update crm.published as p
+       set published_at = now(),
+           run = (select max(r.id) from crm.run as r
+                   where r.site = p_site and r.id < $1
+                     and r.state = 'published' and p.part = any (r.parts))
+     where p.run = $1
+       and exists (select from crm.run as r
+                    where r.site = p_site and r.id < $1
+                      and r.state = 'published' and p.part = any (r.parts));
+    delete from crm.published as p where p.run = $1;
+
+    return crm.publish_apply(p_site, parts);
+end
+$_$;
+
+ALTER FUNCTION etl.rollback(run bigint) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.rollback(run bigint) IS 'Takes a run out of force: its results give way to those of the run before.';
 
 CREATE FUNCTION etl.run_begin(site text, task text, params jsonb, seed bigint) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3854,6 +4074,109 @@ $_$;
 ALTER FUNCTION etl.run_fail(run bigint, reason text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.run_fail(run bigint, reason text) IS 'A run failed; its results are dropped, the reason is kept.';
+
+CREATE FUNCTION etl.run_lock(site text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    dead bigint;
+begin
+    perform crm.site_check($1);
+    if not pg_try_advisory_lock(hashtextextended('crm.run ' || $1, 0)) then
+        return false;
+    end if;
+
+    /* The lock ends with its session: who still runs now runs no more. */
+    for dead in select r.id from crm.run as r
+                 where r.site = $1 and r.state = 'running' order by r.id
+    loop
+        perform etl.run_fail(dead, 'the program that ran it was killed');
+    end loop;
+
+    return true;
+end
+$_$;
+
+ALTER FUNCTION etl.run_lock(site text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.run_lock(site text) IS 'Takes the site''s runs for this session; false: another session has them.';
+
+CREATE FUNCTION etl.run_review(run bigint, reviewer text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+begin
+    if coalesce(octet_length($2), 0) not between 1 and 200 then
+        raise exception 'a reviewer needs a name'
+            using errcode = 'CRM02', hint = '1 to 200 bytes';
+    end if;
+
+    update crm.run as r
+       set second_review_by = case when r.first_review_by is null then null
+                                   else $2 end,
+           second_review_at = case when r.first_review_by is null then null
+                                   else now() end,
+           first_review_by = coalesce(r.first_review_by, $2),
+           first_review_at = coalesce(r.first_review_at, now())
+     where r.id = $1 and r.state in ('done', 'published')
+       and (r.first_review_by is null
+            or (r.first_review_by <> $2 and r.second_review_by is null));
+    if not found then
+        raise exception 'run % cannot be reviewed by "%"', $1, $2
+            using errcode = 'CRM04',
+                  hint = 'it must be done or published, not reviewed twice, '
+                         'and never twice by the same person';
+    end if;
+end
+$_$;
+
+ALTER FUNCTION etl.run_review(run bigint, reviewer text) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.run_review(run bigint, reviewer text) IS 'A person stands for a run''s results: the first mark, then the second.';
+
+CREATE FUNCTION etl.run_tell(run bigint, about jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+    strange text;
+begin
+    perform crm.run_site($1);
+
+    select k.key into strange from jsonb_object_keys($2) as k (key)
+     where k.key not in ('problem', 'data', 'drivers', 'due_at', 'quality',
+                         'summary', 'part', 'rows_in', 'rows_out')
+     limit 1;
+    if found or octet_length($2::text) > 65536 then
+        raise exception 'run % cannot say "%" of itself', $1,
+                coalesce(strange, 'so much')
+            using errcode = 'CRM02',
+                  hint = 'problem, data, drivers, due_at, quality, summary, '
+                         'part, rows_in and rows_out, 64 KB in all';
+    end if;
+
+    update crm.run as r
+       set problem = coalesce($2 ->> 'problem', r.problem),
+           data = coalesce($2 -> 'data', r.data),
+           drivers = coalesce($2 -> 'drivers', r.drivers),
+           due_at = coalesce(($2 ->> 'due_at')::timestamptz, r.due_at),
+           quality = coalesce($2 -> 'quality', r.quality),
+           summary = coalesce($2 ->> 'summary', r.summary),
+           rows_in = coalesce(($2 ->> 'rows_in')::bigint, r.rows_in),
+           rows_out = coalesce(($2 ->> 'rows_out')::bigint, r.rows_out),
+           parts = case when $2 ->> 'part' is null
+                          or $2 ->> 'part' = any (r.parts) then r.parts
+                        else r.parts || ($2 ->> 'part') end
+     where r.id = $1;
+end
+$_$;
+
+ALTER FUNCTION etl.run_tell(run bigint, about jsonb) OWNER TO crm_owner;
+
+COMMENT ON FUNCTION etl.run_tell(run bigint, about jsonb) IS 'What a run says of itself while it runs; what is not named stays.';
 
 CREATE FUNCTION etl.site_holdout(site text, share double precision) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3956,6 +4279,16 @@ $_$;
 ALTER FUNCTION etl.user_set(name text, password text, role text, site text) OWNER TO crm_owner;
 
 COMMENT ON FUNCTION etl.user_set(name text, password text, role text, site text) IS 'Makes a user of the console or changes password, role and site.';
+
+CREATE AGGREGATE crm.merged(jsonb) (
+    SFUNC = jsonb_concat,
+    STYPE = jsonb,
+    INITCOND = '{}'
+);
+
+ALTER AGGREGATE crm.merged(jsonb) OWNER TO crm_owner;
+
+COMMENT ON AGGREGATE crm.merged(jsonb) IS 'Objects laid over each other, the last on top.';
 
 CREATE TABLE crm.alias (
     site text NOT NULL,
@@ -4414,6 +4747,24 @@ COMMENT ON COLUMN crm.order_line.quantity IS 'Pieces; negative: returned.';
 
 COMMENT ON COLUMN crm.order_line.price IS 'Of one piece.';
 
+CREATE TABLE crm.part (
+    part text NOT NULL,
+    results text NOT NULL,
+    apply text NOT NULL,
+    step integer NOT NULL,
+    CONSTRAINT part_name CHECK (crm.name_ok(part))
+);
+
+ALTER TABLE crm.part OWNER TO crm_owner;
+
+COMMENT ON TABLE crm.part IS 'Kinds of results that runs write and publish.';
+
+COMMENT ON COLUMN crm.part.results IS 'Table of the results; has a column run.';
+
+COMMENT ON COLUMN crm.part.apply IS 'Function (site text) returns bigint that puts what is in force in its place.';
+
+COMMENT ON COLUMN crm.part.step IS 'Order of these functions.';
+
 CREATE VIEW crm.person_event AS
  SELECT e.site,
     e.id,
@@ -4522,8 +4873,7 @@ CREATE TABLE crm.published (
     site text NOT NULL,
     part text NOT NULL,
     run bigint NOT NULL,
-    published_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT published_part_known CHECK ((part = ANY (ARRAY['features'::text, 'rfm'::text, 'popular'::text, 'coviewed'::text])))
+    published_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 ALTER TABLE crm.published OWNER TO crm_owner;
@@ -4625,10 +4975,22 @@ CREATE TABLE crm.run (
     rows_out bigint,
     quality jsonb,
     summary text,
+    problem text,
+    data jsonb,
+    drivers jsonb,
+    due_at timestamp with time zone,
+    outcome jsonb,
+    first_review_by text,
+    first_review_at timestamp with time zone,
+    second_review_by text,
+    second_review_at timestamp with time zone,
+    CONSTRAINT run_drivers_array CHECK ((jsonb_typeof(drivers) = 'array'::text)),
     CONSTRAINT run_params_object CHECK ((jsonb_typeof(params) = 'object'::text)),
+    CONSTRAINT run_problem_size CHECK ((octet_length(problem) <= 1000)),
     CONSTRAINT run_rows_range CHECK (((rows_in >= 0) AND (rows_out >= 0))),
-    CONSTRAINT run_state_known CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'failed'::text, 'published'::text]))),
-    CONSTRAINT run_task_form CHECK (crm.name_ok(task))
+    CONSTRAINT run_state_known CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'failed'::text, 'published'::text, 'withdrawn'::text, 'dropped'::text]))),
+    CONSTRAINT run_task_form CHECK (crm.name_ok(task)),
+    CONSTRAINT run_two_people CHECK (((second_review_by IS NULL) OR ((first_review_by IS NOT NULL) AND (first_review_by <> second_review_by))))
 );
 
 ALTER TABLE crm.run OWNER TO crm_owner;
@@ -4637,11 +4999,21 @@ COMMENT ON TABLE crm.run IS 'One run of one mining task.';
 
 COMMENT ON COLUMN crm.run.params IS 'What it was asked; the functions read days (how far back, default all).';
 
-COMMENT ON COLUMN crm.run.state IS 'running, done, failed; published: its results are or were in force.';
+COMMENT ON COLUMN crm.run.state IS 'running, done, failed; published: its results are or were in force; withdrawn: taken back by a person; dropped: its results are deleted.';
 
-COMMENT ON COLUMN crm.run.parts IS 'Results it wrote: features, rfm, popular, coviewed.';
+COMMENT ON COLUMN crm.run.parts IS 'Results it wrote; see crm.part.';
 
 COMMENT ON COLUMN crm.run.quality IS 'Figures of merit, by task.';
+
+COMMENT ON COLUMN crm.run.problem IS 'The question it answers, in words.';
+
+COMMENT ON COLUMN crm.run.data IS 'What it looked at: filter in words, from, to; rows_in is how many.';
+
+COMMENT ON COLUMN crm.run.drivers IS 'What its results rest on most, sentences, the strongest first.';
+
+COMMENT ON COLUMN crm.run.due_at IS 'When what it foretold can be compared with what happened.';
+
+COMMENT ON COLUMN crm.run.outcome IS 'What etl.mine_compare found then.';
 
 ALTER TABLE crm.run ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME crm.run_id_seq
@@ -5011,6 +5383,9 @@ ALTER TABLE ONLY crm.order_line
 ALTER TABLE ONLY crm."order"
     ADD CONSTRAINT order_pkey PRIMARY KEY (site, order_id);
 
+ALTER TABLE ONLY crm.part
+    ADD CONSTRAINT part_pkey PRIMARY KEY (part);
+
 ALTER TABLE ONLY crm.popular
     ADD CONSTRAINT popular_pkey PRIMARY KEY (site, rank);
 
@@ -5208,6 +5583,9 @@ ALTER TABLE ONLY crm.profile
     ADD CONSTRAINT profile_customer_fkey FOREIGN KEY (site, customer_id) REFERENCES crm.customer(site, customer_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY crm.published
+    ADD CONSTRAINT published_part_known FOREIGN KEY (part) REFERENCES crm.part(part);
+
+ALTER TABLE ONLY crm.published
     ADD CONSTRAINT published_run_fkey FOREIGN KEY (run) REFERENCES crm.run(id);
 
 ALTER TABLE ONLY crm.published
@@ -5327,6 +5705,8 @@ REVOKE ALL ON FUNCTION crm.person_customers(site text, customer text) FROM PUBLI
 
 REVOKE ALL ON FUNCTION crm.person_visitors(site text, customer text, visitor uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION crm.publish_apply(site text, parts text[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION crm.publish_check(site text, runs bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION crm.publish_models(site text) FROM PUBLIC;
@@ -5399,6 +5779,9 @@ GRANT ALL ON FUNCTION etl.churn_customers(run bigint, as_of timestamp with time 
 REVOKE ALL ON FUNCTION etl.claim(list jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.claim(list jsonb) TO crm_etl;
 
+REVOKE ALL ON FUNCTION etl.clv_buyers(run bigint, as_of timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.clv_buyers(run bigint, as_of timestamp with time zone) TO crm_etl;
+
 REVOKE ALL ON FUNCTION etl.drop_partitions(before date) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.drop_partitions(before date) TO crm_etl;
 
@@ -5438,6 +5821,9 @@ GRANT ALL ON FUNCTION etl.load_orders(batch bigint) TO crm_etl;
 REVOKE ALL ON FUNCTION etl.load_products(batch bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.load_products(batch bigint) TO crm_etl;
 
+REVOKE ALL ON FUNCTION etl.mine_compare(run bigint, as_of timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.mine_compare(run bigint, as_of timestamp with time zone) TO crm_etl;
+
 REVOKE ALL ON FUNCTION etl.mine_coviewed(run bigint, as_of timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.mine_coviewed(run bigint, as_of timestamp with time zone) TO crm_etl;
 
@@ -5474,6 +5860,12 @@ GRANT ALL ON FUNCTION etl.reject_replayed(reject bigint) TO crm_etl;
 REVOKE ALL ON FUNCTION etl.rejects(after bigint, most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.rejects(after bigint, most integer) TO crm_etl;
 
+REVOKE ALL ON FUNCTION etl.result_put(run bigint, part text, rows jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.result_put(run bigint, part text, rows jsonb) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.rollback(run bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.rollback(run bigint) TO crm_etl;
+
 REVOKE ALL ON FUNCTION etl.run_begin(site text, task text, params jsonb, seed bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.run_begin(site text, task text, params jsonb, seed bigint) TO crm_etl;
 
@@ -5483,6 +5875,15 @@ GRANT ALL ON FUNCTION etl.run_end(run bigint, rows_in bigint, rows_out bigint, q
 REVOKE ALL ON FUNCTION etl.run_fail(run bigint, reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.run_fail(run bigint, reason text) TO crm_etl;
 
+REVOKE ALL ON FUNCTION etl.run_lock(site text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.run_lock(site text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.run_review(run bigint, reviewer text) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.run_review(run bigint, reviewer text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION etl.run_tell(run bigint, about jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION etl.run_tell(run bigint, about jsonb) TO crm_etl;
+
 REVOKE ALL ON FUNCTION etl.site_holdout(site text, share double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.site_holdout(site text, share double precision) TO crm_etl;
 
@@ -5491,6 +5892,8 @@ GRANT ALL ON FUNCTION etl.site_set(key text, name text, currency text, reviews_n
 
 REVOKE ALL ON FUNCTION etl.user_set(name text, password text, role text, site text) FROM PUBLIC;
 GRANT ALL ON FUNCTION etl.user_set(name text, password text, role text, site text) TO crm_etl;
+
+REVOKE ALL ON FUNCTION crm.merged(jsonb) FROM PUBLIC;
 
 GRANT INSERT ON TABLE crm.event TO crm_etl;
 

@@ -1,9 +1,11 @@
-"""test_enrich.py - place, device and source of a session, and campaigns."""
+"""test_enrich.py - place, device and source of a session, recommendations."""
 
 import glob
+import json
 import os
 import random
 import struct
+import subprocess
 
 import pytest
 
@@ -104,6 +106,7 @@ CONF = {'http': HTTP + '''
     real_ip_header X-Forwarded-For;
     crm_geoip @RUN@/city.mmdb city;
     crm_geoip @RUN@/asn.mmdb;
+    crm_model @RUN@/shop.model;
 ''' + ''.join(f'crm_geoip @RUN@/spare-{n}.mmdb;' for n in range(SPARE)),
         'server': SERVER + '''
         location = /vars {
@@ -114,7 +117,28 @@ CONF = {'http': HTTP + '''
             alias @RUN@/pages/;
             crm_consent $arg_ok measure=~m personalize=~p;
         }
+
+        location = /recs/decide { crm_item $arg_item; crm_decide; }
 '''}
+
+
+def ring(stack, step):
+    """A model of visits that walk along 30 products, so many at a time."""
+    draw = random.Random(5)
+    rows = ['session,item,time']
+    for visit in range(300):
+        at = draw.randrange(30)
+        rows += [f'{visit},sku-{(at + n * step) % 30},{visit * 100 + n}'
+                 for n in range(5)]
+    clicks, model = stack.path('clicks.csv'), stack.path('made.model')
+    with open(clicks, 'w', encoding='ascii') as f:
+        f.write('\n'.join(rows) + '\n')
+    subprocess.run(
+        [os.path.join(PROJECT, 'build/asan/crm-mine'), 'evaluate', 'recommend',
+         '--train', clicks, '--test', clicks, '--settings', 'k=100',
+         '--model', model], check=True, capture_output=True)
+    with open(model, 'rb') as f:
+        return f.read()
 
 
 @pytest.fixture(scope='module')
@@ -122,6 +146,7 @@ def shop(request):
     def start(stack):
         put(stack, 'city.mmdb', mmdb('Test-City', CITY))
         put(stack, 'asn.mmdb', mmdb('Test-ASN', ASN))
+        put(stack, 'shop.model', ring(stack, 1))
         for n in range(SPARE):
             put(stack, f'spare-{n}.mmdb', mmdb('Test-Country', {
                 '198.18.0.0/15': {'country_code': 'ZZ'}}))
@@ -354,3 +379,64 @@ def test_wrong_configuration_says_what_and_how(http, words):
     assert code != 0
     for word in words:
         assert word in said, (word, said)
+
+
+def recs(v, query='recs=5', path='/crm/decide'):
+    return json.loads(v.text(f'{path}?{query}'))['recs']
+
+
+def test_recommends_what_follows_in_slots_and_as_json(shop, visitor):
+    v = visitor(**{'User-Agent': CHROME})
+    assert len(recs(v)) == 5, 'what is popular'
+    v.get('/p/view.html?id=sku-3')
+    got = recs(v)
+    assert got[0] == 'sku-4' and len(got) == 5 and 'sku-3' not in got
+    v.get('/p/view.html?id=sku-7')
+    assert recs(v, 'recs=1') == ['sku-8']
+    assert recs(v, 'recs=1&slots=hero&item=sku-8', '/recs/decide') \
+        == ['sku-9'], 'the page shows one'
+    v.get('/p/view.html?id=unheard-of')
+    assert recs(v, 'recs=1') == ['sku-8'], 'unknown products do no harm'
+
+    shop.campaign('recs', content='<p>{{session.recs}}</p>', priority=9,
+                  when={'session.recs': {'$in': ['sku-8']}})
+    poll(lambda: '<p>sku-8, ' in v.text('/'), 'the campaign to be live')
+    assert '"slots":{}' in v.text('/crm/decide?recs=2')
+    for bad in ('0', '21', 'x', '-1'):
+        answer, body, _ = v.get(f'/crm/decide?recs={bad}')
+        assert answer.status == 400 and 'from 1 to 20' in body
+    assert shop.counter('recs') > 0
+
+
+def test_a_new_model_without_a_restart_and_a_broken_one_never(shop, visitor):
+    v = visitor(**{'User-Agent': CHROME})
+    v.get('/p/view.html?id=sku-3')
+    good = ring(shop, 7)
+    for broken in (good[:-8], good[:900] + bytes(8) + good[908:]):
+        _, refused = loads(shop)
+        put(shop, 'shop.model', broken)
+        poll(lambda: loads(shop)[1] >= refused + 2, 'both to refuse it')
+        assert recs(v, 'recs=1') == ['sku-4'], 'the one before stays'
+    loaded, _ = loads(shop)
+    path = put(shop, 'shop.model', good)
+    poll(lambda: loads(shop)[0] >= loaded + 2, 'both to take it')
+    assert recs(v, 'recs=1') == ['sku-10']
+
+    pids = sorted(shop.nginx.children())
+    os.truncate(path, 0)
+    assert all(recs(visitor(**{'User-Agent': CHROME})) == []
+               for _ in range(8))
+    assert sorted(shop.nginx.children()) == pids, 'a worker died'
+
+
+@pytest.mark.parametrize('directive, said', [
+    ('crm_model @RUN@/none.model;', 'name a file that nginx can read'),
+    ('crm_model @RUN@/pages/plain.html;', "shorter than a model's head"),
+    ('crm_model @RUN@/made.model sites=x;', 'use site=KEY'),
+    ('crm_model @RUN@/made.model site=a; crm_model @RUN@/made.model site=a;',
+     'duplicate "crm_model"'),
+])
+def test_a_wrong_model_stops_the_start(shop, directive, said):
+    http = directive.replace('@RUN@', shop.path(''))
+    code, words, _ = nginx_t(JOURNAL + http, 'crm on;')
+    assert code != 0 and said in words

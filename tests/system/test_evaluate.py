@@ -650,3 +650,128 @@ def test_churn_is_as_good_as_the_reference():
     assert float(got['trees_calibration_error']) < .02
     assert float(got['network_auc']) > .905
     assert got['driver_1'] == 'Tenure at most 1: 52 of 100, others 6'
+
+    done = subprocess.run(['build/conformance', path], cwd=ROOT,
+                          capture_output=True, text=True, timeout=60)
+    assert f'evalCondition: {conditions} passed, 0 failed' in done.stdout, \
+        done.stdout
+    assert done.returncode == 0
+
+
+def clicks(seed, sessions, separator=','):
+    """Visits that walk along a ring of 40 products, and jump at times."""
+    draw = random.Random(seed)
+    rows = [separator.join(('SessionId', 'ItemId', 'Time'))]
+    for visit in range(sessions):
+        at = draw.randrange(40)
+        for n in range(draw.randrange(2, 9)):
+            rows.append(separator.join(
+                (f'v{visit}', f'sku-{at}', f'{1.7e9 + visit * 60 + n:.1f}')))
+            at = draw.randrange(40) if draw.random() < .15 else (at + 1) % 40
+    return '\n'.join(rows) + '\n'
+
+
+def foretell(*words):
+    done = evaluate('recommend', '--quiet', *words)
+    assert done.returncode == 0, done.stderr
+    return dict(line.split(' ', 1) for line in done.stdout.splitlines())
+
+
+def test_recommend_learns_a_walk_and_repeats_itself(tmp_path):
+    (tmp_path / 'train.csv').write_text(clicks(1, 600))
+    with gzip.open(tmp_path / 'train.tsv.gz', 'wt') as f:
+        f.write(clicks(1, 600, '\t'))
+    (tmp_path / 'test.csv').write_text(clicks(2, 80))
+    got, models = [], []
+    for train in ('train.csv', 'train.tsv.gz'):
+        got.append(foretell(
+            '--train', str(tmp_path / train), '--test',
+            str(tmp_path / 'test.csv'), '--trials', '6', '--model',
+            str(tmp_path / 'model')))
+        models.append((tmp_path / 'model').read_bytes())
+    assert models[0] == models[1]
+    assert got[0]['settings'] == got[1]['settings']
+    assert got[0]['items'] == '40'
+    assert int(got[0]['index_bytes']) == len(models[0])
+    assert float(got[0]['recall@20']) > .9
+    assert float(got[0]['mrr@20']) > .75
+    popular = foretell('--train', str(tmp_path / 'train.csv'), '--test',
+                       str(tmp_path / 'test.csv'), '--algo', 'popular')
+    assert float(popular['mrr@20']) < .2
+    for algo in ('rules', 'cooc'):
+        other = foretell('--train', str(tmp_path / 'train.csv'), '--test',
+                         str(tmp_path / 'test.csv'), '--algo', algo,
+                         '--trials', '3')
+        assert float(other['recall@20']) > .8
+
+
+RSC15 = ('sample=1283,k=219,last=16,clicked=3.83177,matched=1.14669,'
+         'after=3.19075,before=1.95826,back=1.08311,self=0.27111,age=10.0287,'
+         'length=0.25,sharp=2,match_idf=0.561439,offer_idf=0.777071,'
+         'trend=0.261908,current=17.6931,seen=0.971286,rules=0.0963231,'
+         'followed=1.0689')
+
+
+def rsc15(name):
+    path = f'{SHARED}/rsc15-100k/{name}'
+    if not os.path.exists(path):
+        pytest.skip('the real data are not beside the project')
+    return path
+
+
+def test_recommend_keeps_its_floor():
+    """What a search found on the training part, above all the references."""
+    got = foretell('--train', rsc15('train_full.tsv.gz'), '--test',
+                   rsc15('test.tsv'), '--settings', RSC15)
+    assert got['predictions'] == '10152'
+    assert float(got['recall@20']) >= .6949
+    assert float(got['mrr@20']) >= .3784
+
+
+@pytest.mark.proof
+def test_recommend_searches_above_its_floor():
+    done = subprocess.run(
+        [os.path.join(ROOT, 'build/crm-mine'), 'evaluate', 'recommend',
+         '--train', rsc15('train_full.tsv.gz'), '--test', rsc15('test.tsv'),
+         '--quiet'], capture_output=True, text=True, timeout=600)
+    got = dict(line.split(' ', 1) for line in done.stdout.splitlines())
+    assert float(got['recall@20']) >= .6949
+    assert float(got['mrr@20']) >= .3784
+
+
+@pytest.mark.parametrize('text, said', [
+    ('', 'it has no click'),
+    ('session,item,time\n', 'it has no click'),
+    ('a,b,c\n', ':1: the time is no number'),
+    ('visitor,item,time\n1,2,3\n', ':1: no column of the session'),
+    ('session,thing,time\n1,2,3\n', ':1: no column of the item'),
+    ('session,item,time\n1,2\n', ':2: the row has too few fields'),
+    ('session,item,time\n1,2,nan\n', ':2: the time is no number'),
+    ('session,item,time\n1,2,1e300\n', ':2: the time is no number'),
+    ('session,item,time\n1,,3\n', ':2: session and item have 1 to 256'),
+    ('session,item,position\n1,a,1\n1,b,-4\n', ':3: the time is no number'),
+    ('session,item,time\n1,"a,3\n', 'a quote is not closed'),
+])
+def test_recommend_refuses_what_is_no_file_of_clicks(tmp_path, text, said):
+    (tmp_path / 'bad.csv').write_text(text)
+    (tmp_path / 'good.csv').write_text(clicks(1, 5))
+    done = evaluate('recommend', '--train', str(tmp_path / 'bad.csv'),
+                    '--test', str(tmp_path / 'good.csv'))
+    assert done.returncode == 1 and said in done.stderr
+    assert done.stdout == ''
+
+
+def test_recommend_of_sessions_without_a_second_click(tmp_path):
+    (tmp_path / 'one.csv').write_text('session,item,time\n1,a,5\n')
+    done = evaluate('recommend', '--train', str(tmp_path / 'one.csv'),
+                    '--test', str(tmp_path / 'one.csv'))
+    assert done.returncode == 1 and 'has two clicks' in done.stderr
+
+
+@pytest.mark.parametrize('words, said', [
+    (('--algo', 'magic'), 'no algorithm "magic"'),
+    (('--settings', 'k=0,age=x'), '"age=x" is no setting'),
+])
+def test_recommend_refuses_options(tmp_path, words, said):
+    done = evaluate('recommend', '--train', 'a', '--test', 'b', *words)
+    assert done.returncode == 2 and said in done.stderr

@@ -1,5 +1,5 @@
 /*
- * table_file.c - reads columns of numbers from CSV with a header.
+ * matrix_file.c - reads columns of numbers from CSV with a header.
  *
  * A cell that is empty, no number, not finite or beyond 1e15 is refused with
  * its line: what is missing must be filled in by somebody who knows why.
@@ -11,14 +11,14 @@
 #include <string.h>
 
 #include "evaluate.h"
-#include "table_file.h"
+#include "matrix_file.h"
 
 
 typedef struct {
-    mining_table_t *table;
-    const char     *path;
-    unsigned        fields[MINING_CSV_COLUMNS_MAX]; /* of the file */
-    int             id;                             /* -1: none */
+    mining_matrix_t *table;
+    const char      *path;
+    unsigned         fields[MINING_CSV_COLUMNS_MAX]; /* of the file */
+    int              id;                             /* -1: none */
 } table_t;
 
 
@@ -99,7 +99,7 @@ table_header(
 
 
 static mining_result_e
-table_id(mining_table_t *table, tracker_str_t id)
+table_id(mining_matrix_t *table, tracker_str_t id)
 {
     char  *ids;
     size_t size;
@@ -125,18 +125,18 @@ table_id(mining_table_t *table, tracker_str_t id)
 static mining_result_e
 table_row(table_t *t, const mining_csv_t *csv)
 {
-    size_t          size;
-    double         *values;
-    unsigned        j;
-    mining_table_t *table;
+    size_t           size;
+    double          *values;
+    unsigned         j;
+    mining_matrix_t *table;
 
     table = t->table;
 
     if ((table->n + 1) * table->d > table->size) {
         size = 2 * (table->n + 1) * table->d + 4096;
-        if (table->size >= MINING_TABLE_NUMBERS_MAX) {
+        if (table->size >= MINING_MATRIX_NUMBERS_MAX) {
             mining_say("evaluate: %s: over %lu numbers", t->path,
-                MINING_TABLE_NUMBERS_MAX);
+                MINING_MATRIX_NUMBERS_MAX);
             return MINING_FULL;
         }
         values = realloc(table->values, size * sizeof(*values));
@@ -210,8 +210,8 @@ table_rows(table_t *t, mining_csv_t *csv, const char *columns, const char *id)
 
 
 mining_result_e
-mining_table_read(mining_table_t *table, const char *path, const char *columns,
-    const char *id)
+mining_matrix_read(mining_matrix_t *table, const char *path,
+    const char *columns, const char *id)
 {
     table_t         t;
     mining_csv_t   *csv;
@@ -240,7 +240,7 @@ mining_table_read(mining_table_t *table, const char *path, const char *columns,
 
 
 void
-mining_table_free(mining_table_t *table)
+mining_matrix_free(mining_matrix_t *table)
 {
     unsigned j;
 

@@ -1,16 +1,16 @@
 /*
- * table_file.h - reads columns of numbers from CSV, for evaluate.
+ * matrix_file.h - reads columns of numbers from CSV, for evaluate.
  */
 
-#ifndef TABLE_FILE_H_INCLUDED_
-#define TABLE_FILE_H_INCLUDED_
+#ifndef MATRIX_FILE_H_INCLUDED_
+#define MATRIX_FILE_H_INCLUDED_
 
 #include "mining.h"
 
 #pragma GCC visibility push(hidden)
 
 
-#define MINING_TABLE_NUMBERS_MAX (1UL << 28)
+#define MINING_MATRIX_NUMBERS_MAX (1UL << 28)
 
 typedef struct {
     char    *names[MINING_CSV_COLUMNS_MAX];
@@ -21,18 +21,18 @@ typedef struct {
     char    *ids; /* n words of the id column, a NUL after each */
     size_t   ids_len;
     size_t   ids_size;
-} mining_table_t;
+} mining_matrix_t;
 
 /*
  * The columns of a list with commas between, or if it is NULL all but `id`;
  * id may be NULL.  Every cell must be a finite number.  Says what is wrong,
  * with its line.  Free it whatever the result.
  */
-mining_result_e mining_table_read(mining_table_t *table, const char *path,
+mining_result_e mining_matrix_read(mining_matrix_t *table, const char *path,
     const char *columns, const char *id);
-void            mining_table_free(mining_table_t *table);
+void            mining_matrix_free(mining_matrix_t *table);
 
 
 #pragma GCC visibility pop
 
-#endif /* TABLE_FILE_H_INCLUDED_ */
+#endif /* MATRIX_FILE_H_INCLUDED_ */
