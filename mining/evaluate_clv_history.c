@@ -14,7 +14,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "evaluate.h"
 #include "learn/measure.h"
@@ -402,18 +401,23 @@ history_measure(history_t *history)
     int             money;
     double          total;
     size_t          i;
-    struct rusage   usage;
+    mining_bgnbd_t  buys;
+    mining_spend_t  spends;
     mining_result_e rc;
 
+    memset(&buys, 0, sizeof(buys));
+    memset(&spends, 0, sizeof(spends));
     history_money(history);
     (void) printf("calibration_days %lld\n",
         (long long) (history->cut - history->first + 1));
 
     rc = mining_clv_fit_say(history->words->transactions, history->buyers,
-        history->n, &history->buys, &history->spends, &money);
+        history->n, &buys, &spends, &money);
     if (rc != MINING_OK) {
         return rc;
     }
+    history->buys = buys;
+    history->spends = spends;
     history_forecast(history);
 
     total = 0;
@@ -433,8 +437,7 @@ history_measure(history_t *history)
         rc = history_out(history);
     }
 
-    (void) getrusage(RUSAGE_SELF, &usage);
-    (void) printf("peak_kbytes %ld\n", usage.ru_maxrss);
+    mining_evaluate_memory();
 
     return rc;
 }

@@ -118,6 +118,7 @@ rfm_customer(rfm_t *rfm, size_t from, size_t to, uint64_t *orders)
 {
     double                   sum;
     size_t                   i, n, different;
+    int64_t                  days;
     const mining_purchase_t *rows;
 
     rows = rfm->bought.rows;
@@ -137,8 +138,8 @@ rfm_customer(rfm_t *rfm, size_t from, size_t to, uint64_t *orders)
     }
 
     rfm->names[rfm->n] = rfm->bought.ids + rows[from].id;
-    rfm->values[RFM_R][rfm->n] =
-        (double) ((rfm->us - rows[from + n - 1].us) / MINING_US_PER_DAY);
+    days = (rfm->us - rows[from + n - 1].us) / MINING_US_PER_DAY;
+    rfm->values[RFM_R][rfm->n] = (double) days;
     rfm->values[RFM_F][rfm->n] = (double) different;
     rfm->values[RFM_M][rfm->n] = sum;
     rfm->n++;

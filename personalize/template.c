@@ -132,6 +132,8 @@ tag_read(const parser_t *parser, tag_t *tag)
 
     tag->at = (size_t) (tag->begin - parser->text.data);
     tag->end = tag->begin;
+    tag->name.data = tag->begin;
+    tag->name.len = 0;
     p = tag->begin + parser->opening.len;
     n = 0;
     tag->sign = '\0';

@@ -73,7 +73,7 @@ mining_driver(char *text, size_t size, const char *name, const double *values,
     if (rows == NULL) {
         return MINING_NOMEM;
     }
-    all = yes = 0;
+    yes = 0;
     for (i = 0, j = 0; i < n; i++) {
         if (!isnan(values[i])) {
             rows[j].value = values[i];

@@ -12,9 +12,10 @@
 #include <math.h>
 
 
-#define PLATT_STEPS 100
-#define PLATT_TINY  1e-12
-#define PLATT_FAR   30 /* logits beyond say no more */
+#define PLATT_STEPS    100
+#define PLATT_HALVINGS 34
+#define PLATT_TINY     1e-12
+#define PLATT_FAR      30 /* logits beyond say no more */
 
 
 static double
@@ -64,7 +65,8 @@ platt_step(mining_platt_t *platt, const double *logits, const uint8_t *y,
     ds = -(h[2] * g[0] - h[1] * g[1]) / d;
     dt = -(h[0] * g[1] - h[1] * g[0]) / d;
 
-    for (step = 1; step > 1e-10; step /= 2) {
+    step = 1;
+    for (i = 0; i < PLATT_HALVINGS; i++, step /= 2) {
         now = platt_loss(platt->slope + step * ds, platt->shift + step * dt,
             logits, y, n, target);
         if (now < loss) {
