@@ -230,17 +230,6 @@ answer_split(answer_t *answer)
 /* ---- learning ----------------------------------------------------------- */
 
 
-static double
-answer_seconds(void)
-{
-    struct timespec now;
-
-    (void) clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-
-    return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
-}
-
-
 static void
 answer_free_model(answer_model_t *model)
 {
@@ -265,16 +254,16 @@ answer_learn(
     trees = mining_boost_defaults;
     trees.seed = answer->seed;
 
-    start = answer_seconds();
+    start = mining_evaluate_seconds();
     rc = mining_intent_learn(&model->intent, answer->columns, answer->ncolumns,
         answer->y, rows, n, &network);
-    answer->seconds[ANSWER_NETWORK] = answer_seconds() - start;
+    answer->seconds[ANSWER_NETWORK] = mining_evaluate_seconds() - start;
 
     if (rc == MINING_OK) {
-        start = answer_seconds();
+        start = mining_evaluate_seconds();
         rc = mining_boost_train(
             &model->boost, &answer->features, answer->y, rows, n, &trees);
-        answer->seconds[ANSWER_TREES] = answer_seconds() - start;
+        answer->seconds[ANSWER_TREES] = mining_evaluate_seconds() - start;
     }
     if (rc == MINING_INVALID) {
         mining_say("%s: a part to learn from has one answer only, or the "

@@ -84,22 +84,6 @@ clv_header(clv_t *clv, const mining_csv_t *csv)
 }
 
 
-static int
-clv_number(tracker_str_t field, double *value)
-{
-    char text[64], *end;
-
-    if (field.len == 0 || field.len >= sizeof(text)) {
-        return 0;
-    }
-    memcpy(text, field.data, field.len);
-    text[field.len] = '\0';
-    *value = strtod(text, &end);
-
-    return *end == '\0' && isfinite(*value) && fabs(*value) <= 1e15;
-}
-
-
 static mining_result_e
 clv_row(clv_t *clv, const mining_csv_t *csv)
 {
@@ -112,7 +96,8 @@ clv_row(clv_t *clv, const mining_csv_t *csv)
         given[i] = 0;
         if (clv->fields[i] >= 0
             && ((unsigned) clv->fields[i] >= csv->nfields
-                || !clv_number(csv->fields[clv->fields[i]], &given[i])
+                || !mining_evaluate_number(
+                    csv->fields[clv->fields[i]], &given[i])
                 || given[i] < 0))
         {
             mining_say("evaluate: %s:%d: %s is no number of 0 or more",

@@ -14,7 +14,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "evaluate.h"
@@ -72,17 +71,6 @@ typedef struct {
     double                  build_s;
     mining_neighbours_t     neighbours;
 } recommend_eval_t;
-
-
-static double
-recommend_seconds(void)
-{
-    struct timespec now;
-
-    (void) clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-
-    return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
-}
 
 
 static mining_result_e
@@ -249,14 +237,14 @@ recommend_build(recommend_eval_t *eval)
     history.sample = (uint32_t) eval->taste.value[MINING_TASTE_SAMPLE];
     history.rules = (mining_rules_e) eval->algo->rules;
 
-    start = recommend_seconds();
+    start = mining_evaluate_seconds();
     rc = mining_neighbours_make(&eval->neighbours, &history);
     if (rc != MINING_OK) {
         return rc;
     }
     mining_neighbours_set(&eval->neighbours, &eval->taste);
     mining_neighbours_seal(&eval->neighbours);
-    eval->build_s = recommend_seconds() - start;
+    eval->build_s = mining_evaluate_seconds() - start;
 
     /* as nginx will */
     if (personalize_model_open(&eval->neighbours.model, eval->neighbours.image,
@@ -381,10 +369,10 @@ recommend_examine(const recommend_eval_t *eval)
         rc = MINING_INVALID;
 
     } else {
-        start = recommend_seconds();
+        start = mining_evaluate_seconds();
         mining_exam_marks(
             &exam, 1, &eval->neighbours.model, room, &marks, shown);
-        seconds = recommend_seconds() - start;
+        seconds = mining_evaluate_seconds() - start;
         recommend_print(eval, &marks, shown, seconds);
         rc = recommend_latency(eval, &exam, room);
     }
@@ -435,7 +423,6 @@ recommend_run(recommend_eval_t *eval)
 {
     uint32_t        ntest;
     mining_result_e rc;
-    struct rusage   usage;
 
     rc = recommend_history(eval);
     if (rc == MINING_OK && eval->settings == NULL && eval->algo->search) {
@@ -454,8 +441,7 @@ recommend_run(recommend_eval_t *eval)
         rc = recommend_save(eval);
     }
     if (rc == MINING_OK) {
-        (void) getrusage(RUSAGE_SELF, &usage);
-        (void) printf("peak_kbytes %ld\n", usage.ru_maxrss);
+        mining_evaluate_memory();
     }
 
     return recommend_said(rc);

@@ -382,7 +382,13 @@ ngx_http_crm_consent_props(ngx_http_request_t *r,
 
     for (i = 0, n = 0; i < event->nprops; i++) {
         props[n] = event->props[i];
-        size = tracker_prop_hide_bound(&props[n]);
+        size = tracker_prop_hide_bound(&hide, &props[n]);
+
+        if (size == 0) {
+            n++;
+            continue;
+        }
+
         buf = ngx_pnalloc(r->pool, size);
 
         if (buf != NULL) {

@@ -8,8 +8,8 @@
  * again after a pause.
  *
  * The fields of the document are attributes of conditions.  A value is computed
- * when a condition asks for session.intent, in the request that asks: nothing
- * of the document outlives that, so the old one is freed at once.
+ * when a condition first asks for session.intent, once a request: nothing of
+ * the document outlives that, so the old one is freed at once.
  */
 
 #include "ngx_http_crm_module.h"
@@ -199,21 +199,19 @@ ngx_http_crm_intent_ask(ngx_http_crm_site_t *site)
 
 /* ---- the attribute ------------------------------------------------------ */
 
-/* session.intent */
-void
-ngx_http_crm_intent_attr(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
-    personalize_str_t path, personalize_value_t *value)
+/* From 0 to 1; below 0 without a model. */
+static double
+ngx_http_crm_intent_score(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
 {
     unsigned                    n;
     personalize_value_t         values[PERSONALIZE_INTENT_FIELDS];
     ngx_http_crm_intent_t      *st;
     personalize_intent_inputs_t inputs;
 
-    (void) path;
     st = ctx->site->intent_state;
 
     if (st == NULL || st->now == NULL) {
-        return;
+        return -1;
     }
 
     ngx_memzero(values, sizeof(values));
@@ -223,8 +221,27 @@ ngx_http_crm_intent_attr(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     }
 
     personalize_intent_encode(st->now, values, &inputs);
-    value->type = PERSONALIZE_NUMBER;
-    value->number = personalize_intent_score(st->now, &inputs);
+
+    return personalize_intent_score(st->now, &inputs);
+}
+
+
+/* session.intent */
+void
+ngx_http_crm_intent_attr(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
+    personalize_str_t path, personalize_value_t *value)
+{
+    (void) path;
+
+    if (!ctx->intent_made) {
+        ctx->intent = ngx_http_crm_intent_score(r, ctx);
+        ctx->intent_made = 1;
+    }
+
+    if (ctx->intent >= 0) {
+        value->type = PERSONALIZE_NUMBER;
+        value->number = ctx->intent;
+    }
 }
 
 

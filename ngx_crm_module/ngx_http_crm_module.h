@@ -275,7 +275,9 @@ typedef struct {
     personalize_str_t unit;  /* visitor id as text: what variants hash */
     personalize_str_t items; /* session.items as a packed list, once made */
     personalize_str_t recs;  /* session.recs likewise */
+    double intent; /* session.intent, once made; below 0: there is none */
 
+    unsigned intent_made : 1;
     unsigned has_visitor : 1; /* visitor and sid are set */
     unsigned visitor_new : 1; /* no good cookie came */
     unsigned session_new : 1;
@@ -673,8 +675,9 @@ ngx_int_t ngx_http_crm_offer_slot(ngx_http_request_t *r,
  * report is not noted. */
 void ngx_http_crm_offer_shown(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx,
     const tracker_shown_t *shown);
-/* $crm_segment: customer.rfm.segment of the profile. */
+/* Makes ctx->recs for whoever asks beside all slots. */
 void ngx_http_crm_offer_recs(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx);
+/* $crm_segment: customer.rfm.segment of the profile. */
 ngx_int_t ngx_http_crm_offer_segment(
     ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
 

@@ -15,8 +15,8 @@
  *
  * Where looking would cost the shopper something, or cannot tell, the page
  * counts as changed and leaves private: when it is longer than that, when
- * it has no Content-Length and is flushed or takes longer than
- * NGX_HTTP_CRM_PEEK_MS, when other requests contribute to it (SSI, addition),
+ * it has no Content-Length and is flushed or not whole NGX_HTTP_CRM_PEEK_MS
+ * after its first bytes, when other requests contribute to it (SSI, addition),
  * when gunzip is to inflate it, when files are read with aio or directio, and
  * when a HEAD has no body to look at.
  */
@@ -39,8 +39,9 @@ typedef struct {
     ngx_chain_t           *held; /* copies, for when the header has left */
     ngx_chain_t          **last;
     size_t                 nheld;
-    off_t                  seen;  /* bytes */
-    ngx_msec_t             began; /* when the header came */
+    off_t                  seen; /* bytes */
+    ngx_http_request_t    *request;
+    ngx_event_t            late; /* a timer, while a shop takes its time */
     unsigned               markers : 1;
     unsigned               done : 1; /* the header has left */
     unsigned               drop : 1; /* it was all: HEAD, or not modified */
@@ -299,14 +300,8 @@ ngx_http_crm_peek_look(
         bytes += ngx_buf_size(b);
     }
 
-    if ((off_t) peek->nheld + bytes > NGX_HTTP_CRM_PEEK_HELD
-        || (r->headers_out.content_length_n == -1
-            && ngx_current_msec - peek->began > NGX_HTTP_CRM_PEEK_MS))
-    {
-        return NGX_OK;
-    }
-
-    return NGX_AGAIN;
+    return (off_t) peek->nheld + bytes > NGX_HTTP_CRM_PEEK_HELD ? NGX_OK
+                                                                : NGX_AGAIN;
 }
 
 
@@ -385,6 +380,12 @@ ngx_http_crm_peek_hold(
         }
     }
 
+    if (peek->held != NULL && r->headers_out.content_length_n == -1
+        && r->upstream != NULL && !peek->late.timer_set)
+    {
+        ngx_add_timer(&peek->late, NGX_HTTP_CRM_PEEK_MS);
+    }
+
     return NGX_OK;
 }
 
@@ -432,6 +433,11 @@ ngx_http_crm_peek_release(ngx_http_request_t *r, ngx_http_crm_peek_t *peek,
 
     peek->done = 1;
     peek->ctx->slots_due = due;
+
+    if (peek->late.timer_set) {
+        ngx_del_timer(&peek->late);
+    }
+
     ngx_http_crm_slot_conditions(r, peek->ctx);
 
     rc = ngx_http_crm_next_header_filter(r);
@@ -456,6 +462,48 @@ ngx_http_crm_peek_release(ngx_http_request_t *r, ngx_http_crm_peek_t *peek,
     }
 
     return ngx_http_crm_next_body_filter(r, in);
+}
+
+
+/* The shop keeps us waiting: what has come leaves, as a page that changes. */
+static void
+ngx_http_crm_peek_late(ngx_event_t *ev)
+{
+    ngx_buf_t           *b;
+    ngx_int_t            rc;
+    ngx_chain_t          flush;
+    ngx_connection_t    *c;
+    ngx_http_crm_peek_t *peek = ev->data;
+
+    c = peek->request->connection;
+    b = ngx_calloc_buf(peek->request->pool);
+    rc = NGX_ERROR;
+
+    if (b != NULL) {
+        b->flush = 1;
+        flush.buf = b;
+        flush.next = NULL;
+        rc = ngx_http_crm_peek_release(peek->request, peek, &flush, 1);
+    }
+
+    if (rc == NGX_ERROR) {
+        c->error = 1;
+    }
+
+    /* whoever writes to the client ends the request, or sends what is left */
+    ngx_post_event(c->write, &ngx_posted_events);
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_crm_peek_cleanup(void *data)
+{
+    ngx_http_crm_peek_t *peek = data;
+
+    if (peek->late.timer_set) {
+        ngx_del_timer(&peek->late);
+    }
 }
 
 
@@ -524,14 +572,18 @@ ngx_http_crm_peek_judge(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
 static ngx_int_t
 ngx_http_crm_peek_begin(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
 {
+    ngx_pool_cleanup_t      *cln;
     ngx_http_crm_peek_t     *peek;
     ngx_http_crm_loc_conf_t *clcf;
 
-    peek = ngx_pcalloc(r->pool, sizeof(ngx_http_crm_peek_t));
-    if (peek == NULL) {
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_crm_peek_t));
+    if (cln == NULL) {
         return NGX_ERROR;
     }
 
+    peek = cln->data;
+    ngx_memzero(peek, sizeof(ngx_http_crm_peek_t));
+    cln->handler = ngx_http_crm_peek_cleanup;
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_crm_module);
 
     if (clcf->places != NULL) {
@@ -542,7 +594,10 @@ ngx_http_crm_peek_begin(ngx_http_request_t *r, ngx_http_crm_ctx_t *ctx)
     peek->ctx = ctx;
     peek->markers = clcf->markers;
     peek->last = &peek->held;
-    peek->began = ngx_current_msec;
+    peek->request = r;
+    peek->late.handler = ngx_http_crm_peek_late;
+    peek->late.data = peek;
+    peek->late.log = r->connection->log;
     ngx_http_set_ctx(r, peek, ngx_http_crm_peek_module);
 
     return NGX_OK;

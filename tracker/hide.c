@@ -247,10 +247,20 @@ hide_nested(tracker_str_t value)
 
 
 size_t
-tracker_prop_hide_bound(const tracker_prop_t *prop)
+tracker_prop_hide_bound(const tracker_hide_t *hide, const tracker_prop_t *prop)
 {
-    return hide_nested(prop->value) ? HIDE_GROWTH * prop->value.len + HIDE_MORE
-                                    : prop->value.len + HIDE_MORE;
+    if (hide_find(hide, prop->key) != NULL) {
+        return TRACKER_HIDE_LEN;
+    }
+
+    if (hide_nested(prop->value)) {
+        return HIDE_GROWTH * prop->value.len + HIDE_MORE;
+    }
+
+    return prop->value.len > 0
+                   && memchr(prop->value.data, '=', prop->value.len) != NULL
+               ? prop->value.len
+               : 0;
 }
 
 
@@ -294,11 +304,7 @@ tracker_prop_hide(
         return;
     }
 
-    if (prop->value.len > 0
-        && memchr(prop->value.data, '=', prop->value.len) != NULL)
-    {
-        len = tracker_query_hide(buf, prop->value, hide->names, hide->nnames);
-        prop->value.data = buf;
-        prop->value.len = len;
-    }
+    prop->value.len =
+        tracker_query_hide(buf, prop->value, hide->names, hide->nnames);
+    prop->value.data = buf;
 }

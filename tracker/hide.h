@@ -33,12 +33,13 @@ tracker_result_e tracker_json_hide(const tracker_hide_t *hide,
 /*
  * The same for one property whose value is text; JSON in it is taken apart,
  * and replaced by the text "hidden" if it is an object or array that cannot
- * be.  The new value is the old one or lies in buf, which has room for
- * tracker_prop_hide_bound() bytes.
+ * be.  The new value lies in buf, which has room for tracker_prop_hide_bound()
+ * bytes; when that is 0 the property stays as it is and needs no hiding.
  */
 void tracker_prop_hide(
     const tracker_hide_t *hide, tracker_prop_t *prop, char *buf, size_t size);
-size_t tracker_prop_hide_bound(const tracker_prop_t *prop);
+size_t tracker_prop_hide_bound(
+    const tracker_hide_t *hide, const tracker_prop_t *prop);
 
 
 #pragma GCC visibility pop

@@ -54,11 +54,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     prop.key = (tracker_str_t){"p", 1};
     prop.value = (tracker_str_t){(const char *) data, size};
-    len = tracker_prop_hide_bound(&prop);
+    len = tracker_prop_hide_bound(&hide, &prop);
     if (len > sizeof(once)) {
         abort();
     }
-    tracker_prop_hide(&hide, &prop, once, len);
+    if (len > 0) {
+        tracker_prop_hide(&hide, &prop, once, len);
+    }
 
     json.data = clean;
     replaced = 0;

@@ -347,11 +347,13 @@ def test_a_page_longer_than_is_looked_at_passes_as_changed(live, way):
     assert ('Cache-Control', 'private') in mine.headers or way == 'cached'
 
 
-def test_a_page_that_streams_is_not_kept_back(live, origin):
+@pytest.mark.parametrize('way', ['bare', 'proxy'])
+def test_a_page_that_streams_is_not_kept_back(live, origin, way):
+    """Flushed at once; and what nginx buffers, after a moment."""
     origin.go_on.clear()
     with socket.create_connection(('127.0.0.1', live.port('nginx')),
                                   timeout=10) as s:
-        s.sendall(b'GET /on/bare/stream HTTP/1.0\r\n\r\n')
+        s.sendall(f'GET /on/{way}/stream HTTP/1.0\r\n\r\n'.encode())
         got = b''
         while b'<h1>first</h1>' not in got:
             data = s.recv(65536)
